@@ -1,0 +1,9 @@
+from opssight.kernel.events import register
+
+ACCOUNT_CREATED = register("accounts:created")
+SETUP_LINK_ISSUED = register("setup:issued", severity="medium", security=True)
+SETUP_LINK_USED = register("setup:used", severity="medium", security=True)
+SIGNED_IN = register("sessions:started", security=True)
+SIGNED_OUT = register("sessions:ended", security=True)
+SIGN_IN_FAILED = register("sessions:refused", severity="low", security=True)
+LOCKED_OUT = register("accounts:locked", severity="medium", security=True)

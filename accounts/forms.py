@@ -1,0 +1,46 @@
+from typing import Any
+
+from django import forms
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+
+from accounts.models import User, normalise_email
+
+
+class SignInForm(forms.Form):
+    username = forms.EmailField(label="Work e-mail", max_length=254)
+    password = forms.CharField(label="Password", max_length=1024, strip=False, widget=forms.PasswordInput)
+
+
+class SetupForm(forms.Form):
+    """Takes possession: e-mail (when the link creates the account) and a password, typed twice."""
+
+    email = forms.EmailField(label="Your work e-mail", max_length=254)
+    name = forms.CharField(label="Your name", max_length=120, required=False)
+    password = forms.CharField(label="Password", max_length=1024, strip=False, widget=forms.PasswordInput)
+    again = forms.CharField(label="The same password again", max_length=1024, strip=False, widget=forms.PasswordInput)
+
+    def __init__(self, *args: Any, user: User | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.user = user
+        if user is not None:
+            del self.fields["email"], self.fields["name"]
+
+    def clean_email(self) -> str:
+        email = normalise_email(self.cleaned_data["email"])
+        if User.objects.filter(email=email).exists():
+            raise ValidationError("This e-mail has an account already.")
+        return email
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        password, again = data.get("password"), data.get("again")
+        if password and again and password != again:
+            self.add_error("again", "The two passwords differ.")
+        if password:
+            user = self.user or User(email=data.get("email", ""), name=data.get("name", ""))
+            try:
+                validate_password(password, user)
+            except ValidationError as error:
+                self.add_error("password", error)
+        return data

@@ -1,0 +1,5 @@
+from django import forms
+
+
+class CodeForm(forms.Form):
+    code = forms.CharField(label="Code", max_length=32)

@@ -1,0 +1,42 @@
+"""Between the two steps of sign-in: whose password was proved, kept in a session that is not signed in."""
+
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.shortcuts import resolve_url
+from django.utils import timezone
+from django.utils.http import url_has_allowed_host_and_scheme
+
+from accounts.models import User
+
+KEY = "sign_in_pending"
+PATIENCE = timedelta(hours=1)  # for enrolment: finding a phone and an app takes people time (WCAG 2.2.1)
+
+
+def remember(request: HttpRequest, user: User, next_page: str = "") -> None:
+    """Start over with a fresh session that knows whose password was right."""
+    request.session.flush()
+    request.session[KEY] = {
+        "user": user.pk,
+        "epoch": user.auth_epoch,
+        "until": (timezone.now() + PATIENCE).timestamp(),
+        "next": next_page,
+    }
+
+
+def pending_user(request: HttpRequest) -> User | None:
+    kept = request.session.get(KEY)
+    if not kept or kept["until"] < timezone.now().timestamp():
+        return None
+    return User.objects.filter(pk=kept["user"], auth_epoch=kept["epoch"], is_active=True).first()
+
+
+def destination(request: HttpRequest) -> str:
+    """Where sign-in leads: the page first asked for, if it is one of ours."""
+    asked = (request.session.get(KEY) or {}).get("next", "")
+    host = urlsplit(settings.BASE_URL).netloc
+    if asked and url_has_allowed_host_and_scheme(asked, {host, request.get_host()}, require_https=request.is_secure()):
+        return str(asked)
+    return resolve_url(settings.LOGIN_REDIRECT_URL)

@@ -1,0 +1,13 @@
+from django.urls import path
+
+from accounts import views
+from accounts.mfa import views as mfa
+
+urlpatterns = [
+    path("sign-in", views.sign_in, name="sign-in"),
+    path("sign-in/second-step", mfa.second_step, name="second-step"),
+    path("sign-in/enrol", mfa.enrol, name="enrol"),
+    path("sign-out", views.sign_out, name="sign-out"),
+    path("set-up/<str:token>", views.set_up, name="set-up"),
+    path("my-security/recovery-codes", mfa.renew_codes, name="renew-codes"),
+]

@@ -1,0 +1,64 @@
+from django.contrib.auth import authenticate
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_POST
+
+from accounts import pending, services
+from accounts.forms import SetupForm, SignInForm
+from accounts.models import User
+from opssight.kernel.guards import is_signed_in, public
+
+
+@public("the way in")
+@sensitive_post_parameters("password")
+@require_http_methods(["GET", "POST"])
+def sign_in(request: HttpRequest) -> HttpResponse:
+    if is_signed_in(request.user):
+        return redirect("overview")
+    form = SignInForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        user = authenticate(request, **form.cleaned_data)
+        if isinstance(user, User):
+            pending.remember(request, user, request.POST.get("next", ""))
+            return redirect("second-step")
+        form.add_error(None, "E-mail or password is not right.")
+    page = {"form": form, "next": request.POST.get("next", request.GET.get("next", ""))}
+    return render(request, "accounts/sign_in.html", page, status=400 if form.errors else 200)
+
+
+def locked_out(request: HttpRequest, response: HttpResponse | None = None, credentials: object = None) -> HttpResponse:
+    """What django-axes answers in place of the page once an account and address have failed too often."""
+    return render(request, "accounts/locked_out.html", status=429)
+
+
+@public("ends the session; there is nothing to protect")
+@require_POST
+def sign_out(request: HttpRequest) -> HttpResponse:
+    services.end_session(request)
+    return redirect("sign-in")
+
+
+@public("the one-time token in the address is the permission")
+@sensitive_post_parameters("password", "again")
+@require_http_methods(["GET", "POST"])
+def set_up(request: HttpRequest, token: str) -> HttpResponse:
+    """The first officer, or a person with a link, sets a password; the second factor follows at once."""
+    try:
+        link = services.find_setup_link(token)
+    except services.LinkNotValid as refusal:
+        return render(request, "accounts/link_not_valid.html", {"detail": refusal.detail}, status=refusal.status)
+    form = SetupForm(request.POST or None, user=link.user)
+    if request.method == "POST" and form.is_valid():
+        data = form.cleaned_data
+        with transaction.atomic():
+            user = link.user
+            if user is None:
+                user = services.create_account(data["email"], name=data["name"], password=data["password"])
+            else:
+                services.change_password(user, data["password"])
+            services.use_setup_link(link, user)
+        pending.remember(request, user)
+        return redirect("enrol")
+    return render(request, "accounts/set_up.html", {"form": form, "link": link}, status=400 if form.errors else 200)

@@ -1,0 +1,68 @@
+from rest_framework import serializers
+from rest_framework.viewsets import ReadOnlyModelViewSet
+
+from audit.models import AuditEntry
+from opssight.kernel.guards import GuardedMixin
+
+ACTIONS = {0: "CREATE", 1: "UPDATE", 2: "DELETE", 3: "READ"}
+
+
+class EntrySerializer(serializers.ModelSerializer[AuditEntry]):
+    """An entry under the seed's names: old_values and new_values are {field: value}."""
+
+    number = serializers.IntegerField(source="pk", read_only=True)
+    user_id = serializers.SerializerMethodField()
+    user = serializers.CharField(source="actor_label", read_only=True)
+    action = serializers.SerializerMethodField()
+    old_values = serializers.SerializerMethodField()
+    new_values = serializers.SerializerMethodField()
+    object = serializers.CharField(source="object_repr", read_only=True)
+    ip_address = serializers.SerializerMethodField()
+    user_agent = serializers.SerializerMethodField()
+    data = serializers.DictField(source="details", read_only=True)
+
+    class Meta:
+        model = AuditEntry
+        fields = [
+            "uid", "number", "timestamp", "user_id", "user", "actor_kind", "action", "event", "resource_type",
+            "resource_id", "object", "old_values", "new_values", "data", "ip_address", "user_agent", "request_id",
+            "success", "error_message",
+        ]  # fmt: skip
+
+    def get_user_id(self, entry: AuditEntry) -> str | None:
+        return str(entry.actor_id) if entry.actor_id else None
+
+    def get_action(self, entry: AuditEntry) -> str | None:
+        return ACTIONS[entry.action] if entry.action is not None else None
+
+    def get_old_values(self, entry: AuditEntry) -> dict[str, object]:
+        return _side(entry, 0)
+
+    def get_new_values(self, entry: AuditEntry) -> dict[str, object]:
+        return _side(entry, 1)
+
+    def get_ip_address(self, entry: AuditEntry) -> str | None:
+        return entry.person.get("address")
+
+    def get_user_agent(self, entry: AuditEntry) -> str:
+        return str(entry.person.get("user_agent", ""))
+
+
+def _side(entry: AuditEntry, which: int) -> dict[str, object]:
+    """Pairs of an ordinary change; a many-to-many change is told whole, as what is new."""
+    values: dict[str, object] = {}
+    for name, change in entry.old_and_new.items():
+        if isinstance(change, list) and len(change) == 2:
+            values[name] = change[which]
+        elif which == 1:
+            values[name] = change
+    return values
+
+
+class TrailViewSet(GuardedMixin, ReadOnlyModelViewSet[AuditEntry]):
+    resource = "trail"
+    queryset = AuditEntry.objects.select_related("personal")
+    serializer_class = EntrySerializer
+
+
+routes = [("trail", TrailViewSet)]

@@ -1,0 +1,233 @@
+"""The trail. An entry is inserted once and never changed; triggers (`audit.guard`) refuse anything else.
+
+What names a person stands in a side row. The entry's MAC covers that row's salted digest, so erasing the side row
+removes the person and leaves every proof intact.
+"""
+
+import hmac
+import secrets
+from datetime import datetime
+from hashlib import sha256
+from typing import Any, ClassVar, NoReturn, Self
+
+from auditlog.models import AbstractLogEntry, LogEntryManager
+from django.conf import settings
+from django.contrib.contenttypes.models import ContentType
+from django.db import models, transaction
+from django.utils import timezone
+
+from audit.canonical import canonical, clean, digest, instant
+from opssight.kernel import actor as actors
+from opssight.kernel.access import GuardedQuerySet
+from opssight.kernel.actor import Actor
+from opssight.kernel.ids import new_uid
+
+SCHEMA = 1
+SALT_BYTES = 16
+PERSONAL_KEYS = frozenset({"name", "email", "account", "address"})
+
+
+class AppendOnly(Exception):
+    """The trail takes new entries and nothing else."""
+
+
+class AuditEntryQuerySet(GuardedQuerySet["AuditEntry"]):
+    def since(self, at: datetime) -> Self:
+        return self.filter(timestamp__gte=at)
+
+    def by(self, user: Any) -> Self:
+        return self.filter(actor=user)
+
+    def update(self, **kwargs: Any) -> NoReturn:
+        raise AppendOnly("trail entries are never updated")
+
+    def delete(self) -> NoReturn:
+        raise AppendOnly("trail entries are never deleted")
+
+
+class AuditEntryManager(LogEntryManager.from_queryset(AuditEntryQuerySet)):  # type: ignore[misc]
+    pass
+
+
+class AuditEntry(AbstractLogEntry):
+    """One entry, as django-auditlog's entry model. An ORM change carries `action` and `changes` ({field: [old, new]});
+    a named event carries `event` and `additional_data`; both share the request id."""
+
+    Action = AbstractLogEntry.Action
+
+    uid = models.UUIDField(default=new_uid, unique=True, editable=False)
+    schema_v = models.PositiveSmallIntegerField(default=SCHEMA)
+    timestamp = models.DateTimeField(default=timezone.now, db_index=True)
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.DO_NOTHING, db_constraint=False, null=True, related_name="+"
+    )
+    actor_kind = models.CharField(max_length=12, default="system")
+    event = models.CharField(max_length=64, blank=True, db_index=True)
+    action = models.PositiveSmallIntegerField(choices=Action.choices, null=True)
+    content_type = models.ForeignKey(
+        ContentType, on_delete=models.DO_NOTHING, db_constraint=False, null=True, related_name="+"
+    )
+    object_pk = models.CharField(max_length=255, blank=True)
+    object_id = models.BigIntegerField(null=True, blank=True)
+    resource_type = models.CharField(max_length=64, blank=True)
+    resource_id = models.CharField(max_length=64, blank=True)
+    success = models.BooleanField(default=True)
+    error_message = models.CharField(max_length=500, blank=True)
+    request_id = models.CharField(max_length=64, blank=True, db_index=True)
+    personal_digest = models.CharField(max_length=64)
+    salt = models.CharField(max_length=32)
+    mac = models.CharField(max_length=64)
+
+    objects = AuditEntryManager()
+
+    # Columns of the abstract model that hold personal strings or are not used here. The names stay writable, since
+    # django-auditlog passes them.
+    changes_text: ClassVar[str] = ""
+    remote_addr: ClassVar[None] = None
+    remote_port: ClassVar[None] = None
+    actor_email: ClassVar[None] = None
+
+    class Meta(AbstractLogEntry.Meta):
+        abstract = False
+        default_permissions = ()
+        ordering = ["-id"]
+        verbose_name = "trail entry"
+        verbose_name_plural = "trail entries"
+        indexes = [models.Index(fields=["resource_type", "resource_id"], name="entry_of_resource")]
+
+    def __str__(self) -> str:
+        return f"#{self.pk} {self.what}"
+
+    @property
+    def what(self) -> str:
+        """The name of what happened: the event, or model and action."""
+        return self.event or f"{self.resource_type.partition('.')[2]}:{self.get_action_display()}"
+
+    @property
+    def object_repr(self) -> str:
+        return str(self.person.get("object", ""))
+
+    @object_repr.setter
+    def object_repr(self, value: str) -> None:
+        self._object_label = value
+
+    @property
+    def serialized_data(self) -> None:
+        return None
+
+    @serialized_data.setter
+    def serialized_data(self, value: Any) -> None:
+        pass
+
+    @property
+    def cid(self) -> str:
+        return self.request_id
+
+    @cid.setter
+    def cid(self, value: str | None) -> None:
+        pass
+
+    # --- reading ---
+
+    @property
+    def person(self) -> dict[str, Any]:
+        """The personal part: actor, address, user_agent, object, values, data. Empty once it was erased."""
+        if hasattr(self, "_person"):
+            return self._person
+        side = getattr(self, "personal", None)
+        return side.data if side else {}
+
+    @property
+    def actor_label(self) -> str:
+        return str(self.person.get("actor") or self.actor_kind)
+
+    @property
+    def old_and_new(self) -> dict[str, Any]:
+        return {**(self.changes or {}), **self.person.get("values", {})}
+
+    @property
+    def details(self) -> dict[str, Any]:
+        return {**(self.additional_data or {}), **self.person.get("data", {})}
+
+    def covered(self) -> dict[str, Any]:
+        """What the MAC covers, by name. Other columns follow from these or are set by the database."""
+        return {
+            "v": self.schema_v,
+            "uid": str(self.uid),
+            "timestamp": instant(self.timestamp),
+            "actor": self.actor_id,
+            "actor_kind": self.actor_kind,
+            "event": self.event,
+            "action": self.action,
+            "resource_type": self.resource_type,
+            "resource_id": self.resource_id,
+            "object_pk": self.object_pk,
+            "changes": self.changes,
+            "data": self.additional_data,
+            "success": self.success,
+            "error": self.error_message,
+            "request_id": self.request_id,
+            "personal": self.personal_digest,
+            "salt": self.salt,
+        }
+
+    def expected_mac(self) -> str:
+        return hmac.new(settings.TRAIL_KEY.encode(), canonical(self.covered()), sha256).hexdigest()
+
+    # --- writing, once ---
+
+    def prepare(self, actor: Actor | None = None) -> "AuditPersonal":
+        """Complete a new entry with actor, digests and MAC; returns its side row, to be saved after it."""
+        from audit.registry import split_personal
+
+        actor = actor or actors.current()
+        if actor.user is not None:
+            self.actor_id = actor.user.pk
+        self.actor_kind, self.request_id = actor.kind, actor.request_id
+        if self.content_type_id and not self.resource_type:
+            self.resource_type = f"{self.content_type.app_label}.{self.content_type.model}"
+        self.object_pk = clean(str(self.object_pk if self.object_pk is not None else ""))
+        self.resource_id = self.resource_id or self.object_pk
+        self.error_message = clean(self.error_message)[:500]
+        self.changes, values = split_personal(self.resource_type, clean(self.changes or {}))
+        data = clean(self.additional_data or {})
+        self.additional_data = {key: value for key, value in data.items() if key not in PERSONAL_KEYS}
+        self._person = {
+            "actor": clean(actor.label),
+            "address": actor.address,
+            "user_agent": clean(actor.user_agent),
+            "object": clean(getattr(self, "_object_label", ""))[:255],
+            "values": values,
+            "data": {key: value for key, value in data.items() if key in PERSONAL_KEYS},
+        }
+        side = AuditPersonal(data=self._person, salt=secrets.token_hex(SALT_BYTES))
+        self.salt = secrets.token_hex(SALT_BYTES)
+        self.personal_digest = digest(side.salt, side.data)
+        self.mac = self.expected_mac()
+        return side
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise AppendOnly("trail entries are never updated")
+        side = self.prepare()
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+            side.entry = self
+            side.save()
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise AppendOnly("trail entries are never deleted")
+
+
+class AuditPersonal(models.Model):
+    """What names people in one entry. Erasure deletes this row, and nothing else may touch it."""
+
+    entry = models.OneToOneField(AuditEntry, on_delete=models.PROTECT, related_name="personal")
+    data = models.JSONField()
+    salt = models.CharField(max_length=32)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"personal part of #{self.entry_id}"

@@ -1,0 +1,44 @@
+"""The Celery app, and what `manage.py up` needs from a worker: a sign that it is ready, and a quick end."""
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+from celery import Celery
+from celery.exceptions import WorkerShutdown, WorkerTerminate
+from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
+
+from opssight.settings import env
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "opssight.settings.prod")
+# Celery's reason against root is pickle, which is not accepted here; messages are JSON and carry an id.
+warnings.filterwarnings("ignore", "You're running the worker with superuser privileges")
+
+app = Celery("opssight")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+# Celery's "current app" belongs to a thread; without a default, the web's other threads would find an empty one.
+app.set_default()
+
+
+def _ready_file(worker: Any) -> Path:
+    """`scans@host` says that it is ready in run/scans.ready; opssight/up.py waits for it."""
+    return env.HOME / "run" / f"{worker.hostname.partition('@')[0]}.ready"
+
+
+@worker_ready.connect
+def _say_ready(sender: Any, **kwargs: Any) -> None:
+    _ready_file(sender).touch()
+
+
+@worker_shutdown.connect
+def _say_gone(sender: Any, **kwargs: Any) -> None:
+    _ready_file(sender).unlink(missing_ok=True)
+
+
+@worker_shutting_down.connect
+def _leave_the_poll(how: str, exitcode: int, **kwargs: Any) -> None:
+    """On the polled queue Celery sits out two polls of 2 s before it stops. What it may drop here is only a hint."""
+    if not env.BROKER_URL:
+        raise (WorkerShutdown if how == "Warm" else WorkerTerminate)(exitcode)

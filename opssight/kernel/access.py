@@ -1,0 +1,123 @@
+"""The one door: permissions are registered here, asked here, and answered by the decider the settings name.
+
+`OPSSIGHT_DECIDER` is a module with `decide(user, action, obj, context)` and `permitted(queryset, user, action)`;
+without one, everything is denied. Models and services ask here; views, API and admin through `kernel.guards`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from typing import Any, Self, TypeVar, cast
+
+from django.conf import settings
+from django.core.exceptions import PermissionDenied
+from django.db import models
+
+from opssight.kernel.events import register as register_event
+
+ACCESS_DENIED = register_event("access:denied", severity="low", security=True)
+
+M = TypeVar("M", bound=models.Model)
+
+
+# --- the registry -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Resource:
+    """What permissions exist on a kind of object, and how to find the unit it sits in.
+
+    `unit` is the lookup from the model to its unit ("asset__unit"); "" means the object belongs to no unit, so that
+    only an assignment at the root reaches it. `own` is the lookup to the user whose own object it is, if any.
+    """
+
+    name: str
+    model: type[models.Model] | None
+    actions: tuple[str, ...]
+    unit: str = ""
+    own: str = ""
+
+
+resources: dict[str, Resource] = {}
+
+
+def register(
+    name: str, model: type[models.Model] | None, actions: Iterable[str], *, unit: str = "", own: str = ""
+) -> Resource:
+    """Register `name:action` for each action. A second registration of the name is a ValueError."""
+    if name in resources:
+        raise ValueError(f"resource {name} is registered twice")
+    resources[name] = resource = Resource(name, model, tuple(actions), unit, own)
+    return resource
+
+
+def permissions() -> list[str]:
+    return sorted(f"{resource.name}:{action}" for resource in resources.values() for action in resource.actions)
+
+
+def is_registered(permission: str) -> bool:
+    name, _, action = permission.partition(":")
+    return name in resources and action in resources[name].actions
+
+
+# --- asking -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The answer to one question, with its reasons; `obligations` must be met before it counts (step-up)."""
+
+    allowed: bool
+    reasons: tuple[str, ...] = ()
+    obligations: tuple[str, ...] = field(default=())
+
+
+class Forbidden(PermissionDenied):
+    """A refusal that names the permission that was missing."""
+
+    def __init__(self, permission: str, target: models.Model | None = None) -> None:
+        super().__init__(f"You don't have the permission {permission}.")
+        self.permission = permission
+        self.target = target
+
+
+@cache
+def _decider(name: str) -> Any:
+    return import_module(name) if name else None
+
+
+def decide(
+    user: Any, permission: str, obj: models.Model | None = None, context: dict[str, Any] | None = None
+) -> Decision:
+    """May `user` do `permission` (on `obj`, or on anything)? Unknown permissions and missing deciders deny."""
+    decider = _decider(settings.OPSSIGHT_DECIDER)
+    if decider is None or not is_registered(permission):
+        return Decision(False, (f"{permission} is not a registered permission" if decider else "no decider",))
+    return cast(Decision, decider.decide(user, permission, obj, context or {}))
+
+
+def check(user: Any, permission: str, obj: models.Model | None = None) -> None:
+    if not decide(user, permission, obj).allowed:
+        raise Forbidden(permission, obj)
+
+
+def permitted(queryset: models.QuerySet[M], user: Any, permission: str) -> models.QuerySet[M]:
+    """The rows of `queryset` on which `decide(user, permission, row)` allows, in one query."""
+    decider = _decider(settings.OPSSIGHT_DECIDER)
+    if decider is None or not is_registered(permission):
+        return queryset.none()
+    return cast("models.QuerySet[M]", decider.permitted(queryset, user, permission))
+
+
+class GuardedQuerySet(models.QuerySet[M]):
+    def permitted(self, user: Any, permission: str) -> Self:
+        return cast(Self, permitted(self, user, permission))
+
+
+def record_denial(refusal: Exception | None) -> None:
+    """A denial outlives its rollback: written by the exception handlers, outside the failed transaction."""
+    if isinstance(refusal, Forbidden):
+        ACCESS_DENIED.emit(
+            target=refusal.target, success=False, error=str(refusal), permission=refusal.permission
+        )

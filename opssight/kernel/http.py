@@ -1,0 +1,60 @@
+"""The edge: request ids, the client's address, and headers that no page goes without."""
+
+import ipaddress
+import re
+from collections.abc import Callable
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+
+from opssight.kernel.ids import new_uid
+
+_REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{8,64}$")
+
+
+def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        address = ipaddress.ip_address(text.strip())
+    except ValueError:
+        return None
+    mapped = getattr(address, "ipv4_mapped", None)
+    return mapped or address
+
+
+def client_address(request: HttpRequest) -> str | None:
+    """The address of the client: the peer, or behind OPSSIGHT_TRUSTED_PROXIES the first untrusted hop from the right.
+
+    What stands further left in X-Forwarded-For is the client's own claim and is never believed.
+    """
+    address = _parsed(request.META.get("REMOTE_ADDR", ""))
+    hops = [hop for hop in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",") if hop.strip()]
+    while address and hops and any(address in network for network in settings.TRUSTED_PROXIES):
+        nearer = _parsed(hops.pop())
+        if nearer is None:
+            break
+        address = nearer
+    return str(address) if address else None
+
+
+def is_trusted_proxy(request: HttpRequest) -> bool:
+    peer = _parsed(request.META.get("REMOTE_ADDR", ""))
+    return bool(peer) and any(peer in network for network in settings.TRUSTED_PROXIES)
+
+
+class RequestMiddleware:
+    """Gives each request an id (a trusted proxy's X-Request-ID is kept) and each answer its fixed headers."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        asked = request.headers.get("X-Request-ID", "") if is_trusted_proxy(request) else ""
+        request.request_id = asked if _REQUEST_ID.match(asked) else new_uid().hex  # type: ignore[attr-defined]
+        if is_trusted_proxy(request) and request.headers.get("X-Forwarded-Proto") == "https":
+            request.META["wsgi.url_scheme"] = "https"
+        response = self.get_response(request)
+        response["X-Request-ID"] = request.request_id  # type: ignore[attr-defined]
+        response.setdefault("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
+        if not request.path.startswith(settings.STATIC_URL):
+            response.setdefault("Cache-Control", "no-store")
+        return response

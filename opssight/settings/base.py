@@ -1,0 +1,244 @@
+"""Everything both profiles share. Values from outside come through `env` only."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from csp.constants import NONE, SELF
+
+from opssight.settings import env
+
+BASE_DIR: Path = env.BASE_DIR
+HOME: Path = env.HOME
+EMBEDDED: bool = env.EMBEDDED
+BASE_URL: str = env.URL
+_url = urlsplit(BASE_URL)
+HTTPS = _url.scheme == "https"
+
+SECRET_KEY = env.secret("OPSSIGHT_SECRET_KEY")
+FIELD_KEYS = env.field_keys("OPSSIGHT_FIELD_KEYS")  # newest first; older ones still decrypt
+HASH_KEY = env.secret("OPSSIGHT_HASH_KEY")  # recovery codes and links are stored as keyed hashes
+TRAIL_KEY = env.secret("OPSSIGHT_TRAIL_KEY")  # the MAC of every trail entry
+
+DEBUG = False
+ALLOWED_HOSTS = env.listed("OPSSIGHT_ALLOWED_HOSTS", [_url.hostname or "localhost", *([] if HTTPS else env.LOOPBACK)])
+CSRF_TRUSTED_ORIGINS = [BASE_URL]
+TRUSTED_PROXIES = env.networks("OPSSIGHT_TRUSTED_PROXIES")
+
+INSTALLED_APPS = [
+    "opssight.apps.OpsSightConfig",
+    "opssight.console.apps.ConsoleAdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_otp",
+    "axes",
+    "auditlog",
+    "csp",
+    "django_htmx",
+    "rest_framework",
+    "accounts.apps.AccountsConfig",
+    "accounts.mfa.apps.MfaConfig",
+    "rbac.apps.RbacConfig",
+    "audit.apps.AuditConfig",
+    "scanning.apps.ScanningConfig",
+    "compliance.apps.ComplianceConfig",
+]
+
+MIDDLEWARE = [
+    "opssight.kernel.http.RequestMiddleware",  # request id, client address; outermost, so that every answer has them
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
+    "opssight.kernel.actor.ActorMiddleware",
+    "accounts.middleware.SessionEpochMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "axes.middleware.AxesMiddleware",
+    "opssight.console.views.errors.RefusalMiddleware",
+]
+
+ROOT_URLCONF = "opssight.urls"
+WSGI_APPLICATION = "opssight.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "opssight.console.navigation.shell",
+            ],
+            "builtins": ["opssight.console.templatetags.console"],
+        },
+    },
+]
+
+# --- data -------------------------------------------------------------------------------------------------------
+
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": HOME / "opssight.sqlite3",
+        "CONN_MAX_AGE": 60,  # reconnecting reruns every PRAGMA: it doubles the cost of a request
+        "OPTIONS": {
+            # Without IMMEDIATE, a read that turns into a write fails with "database is locked" whatever the time-out.
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": (
+                "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;PRAGMA foreign_keys=ON;PRAGMA temp_store=MEMORY;"
+                "PRAGMA cache_size=-20000;PRAGMA journal_size_limit=27103364"
+            ),
+        },
+    }
+}
+if not EMBEDDED:
+    DATABASES["default"] = env.database("OPSSIGHT_DATABASE_URL")
+MIGRATION_MODULES = {"auditlog": None}  # its own table is replaced by audit.AuditEntry
+
+# --- people -----------------------------------------------------------------------------------------------------
+
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "accounts.backends.PasswordBackend"]
+PASSWORD_HASHERS = ["accounts.hashers.Argon2id"]
+AUTH_PASSWORD_VALIDATORS = [
+    # NIST SP 800-63B-4: length and a list of known passwords, no composition rules. 8 with a second factor, which
+    # every account has here.
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 8}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator",
+        "OPTIONS": {"user_attributes": ("email", "name")},
+    },
+]
+LOGIN_URL = "sign-in"
+LOGIN_REDIRECT_URL = "overview"
+MFA_ISSUER = env.text("OPSSIGHT_MFA_ISSUER", "OpsSight Platform")
+SETUP_LINK_VALID = timedelta(hours=24)
+
+AXES_FAILURE_LIMIT = env.integer("OPSSIGHT_LOGIN_FAILURE_LIMIT", 5, low=1, high=100)
+AXES_COOLOFF_TIME = timedelta(minutes=env.integer("OPSSIGHT_LOGIN_COOLOFF_MINUTES", 15, low=1, high=24 * 60))
+# The pair, so that a stranger's guesses never lock the owner out at the owner's own address.
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_USERNAME_CALLABLE = "accounts.services.axes_username"
+AXES_CLIENT_IP_CALLABLE = "opssight.kernel.http.client_address"
+AXES_LOCKOUT_CALLABLE = "accounts.views.locked_out"
+AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # a stranger who goes on guessing can't extend the lock
+AXES_DISABLE_ACCESS_LOG = True  # the trail has it
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
+
+# --- access and trail -------------------------------------------------------------------------------------------
+
+OPSSIGHT_DECIDER = "rbac.decide"
+AUDITLOG_LOGENTRY_MODEL = "audit.AuditEntry"
+AUDITLOG_STORE_JSON_CHANGES = False
+AUDITLOG_DISABLE_ON_RAW_SAVE = False
+
+# --- jobs -------------------------------------------------------------------------------------------------------
+
+CELERY_BROKER_URL = env.BROKER_URL or "filesystem://"
+if not env.BROKER_URL:
+    _queue = str(HOME / "queue")
+    CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {
+        "data_folder_in": _queue,
+        "data_folder_out": _queue,
+        "control_folder": str(HOME / "queue" / "control"),
+        "polling_interval": 0.1,
+    }
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TASK_DEFAULT_QUEUE = "default"
+CELERY_TASK_ROUTES = {"scanning.tasks.run_scan": {"queue": "scans"}}
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE = {
+    "requeue-overdue-jobs": {"task": "opssight.tasks.requeue_overdue_jobs", "schedule": 30.0},
+}
+
+# --- API --------------------------------------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["opssight.kernel.guards.VerifiedSessionAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["opssight.kernel.guards.StatedPermission"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PAGINATION_CLASS": "opssight.kernel.pagination.KeysetPagination",
+    "EXCEPTION_HANDLER": "opssight.kernel.errors.problem_response",
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+
+# --- browser ----------------------------------------------------------------------------------------------------
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+    }
+}
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
+SECURE_HSTS_PRELOAD = False
+SILENCED_SYSTEM_CHECKS = [
+    "security.W021",  # preload binds every sibling host for years: the owner of the domain decides that, not we
+]
+SESSION_COOKIE_NAME = "__Host-session" if HTTPS else "session"
+CSRF_COOKIE_NAME = "__Host-csrf" if HTTPS else "csrf"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_AGE = 12 * 3600
+CSRF_FAILURE_VIEW = "opssight.console.views.errors.csrf_failed"
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
+
+STATIC_URL = "static/"
+STATICFILES_DIRS = [BASE_DIR / "opssight" / "static"]
+WHITENOISE_USE_FINDERS = True  # no collectstatic: nothing to run at every start
+WHITENOISE_MAX_AGE = 300
+
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en-gb"
+USE_I18N = False
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
+
+# --- scanning ---------------------------------------------------------------------------------------------------
+
+SCANNERS_DIR = HOME / "scanners"
+SCAN_TIMEOUT = timedelta(minutes=env.integer("OPSSIGHT_SCAN_TIMEOUT_MINUTES", 30, low=1, high=24 * 60))
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env.text("OPSSIGHT_LOG_LEVEL", "WARNING").upper()},
+}

@@ -1,0 +1,195 @@
+"""The one place that reads the environment. Imports no Django, so that the supervisor may use it.
+
+Two profiles (docs/operator.md): *embedded*, when OPSSIGHT_DATABASE_URL is unset, generates what secrets are
+missing into $OPSSIGHT_HOME/secrets.env (mode 0600); *server* takes them from the environment or from the file
+named by <NAME>_FILE, and stops where one is missing or weak. A broken value stops the start with one line.
+"""
+
+import base64
+import binascii
+import ipaddress
+import os
+import secrets
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import unquote, urlsplit
+
+from dotenv import dotenv_values
+from environs import Env, EnvError
+
+BASE_DIR = Path(__file__).resolve().parents[2]
+MIN_SECRET_BYTES = 32
+T = TypeVar("T")
+
+_env = Env()
+
+
+class Misconfigured(SystemExit):
+    """A setting that stops the start: prints one line that names the variable and exits with 2."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(2)
+        self.line = f"{name}: {problem}"
+
+    def __str__(self) -> str:
+        return self.line
+
+
+def _stop(name: str, problem: str) -> Misconfigured:
+    stop = Misconfigured(name, problem)
+    os.write(2, f"opssight: {stop.line}\n".encode())
+    return stop
+
+
+def _read(name: str, read: Callable[[], T]) -> T:
+    try:
+        return read()
+    except (EnvError, ValueError) as error:
+        raise _stop(name, str(error).replace("\n", " ").removeprefix(f'Environment variable "{name}" ')) from None
+
+
+def text(name: str, default: str) -> str:
+    return os.environ.get(name) or default
+
+
+def integer(name: str, default: int, *, low: int = 0, high: int = 2**31) -> int:
+    value = _read(name, lambda: _env.int(name, default))
+    if not low <= value <= high:
+        raise _stop(name, f"{value} is not between {low} and {high}")
+    return value
+
+
+def boolean(name: str, default: bool) -> bool:
+    return _read(name, lambda: _env.bool(name, default))
+
+
+def listed(name: str, default: list[str]) -> list[str]:
+    return [item.strip() for item in _read(name, lambda: _env.list(name, default)) if item.strip()]
+
+
+def networks(name: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    return _read(name, lambda: [ipaddress.ip_network(item) for item in listed(name, [])])
+
+
+def address(name: str, default: str) -> str:
+    """A base address such as https://ops.example: scheme http or https, a host, no path, query or user."""
+    value = text(name, default).rstrip("/")
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise _stop(name, f"{value!r} is not an address such as https://ops.example")
+    if parts.path or parts.query or parts.fragment or parts.username:
+        raise _stop(name, f"{value!r} must be a scheme, a host and a port, with nothing after them")
+    _read(name, lambda: parts.port)
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        raise _stop(name, f"{value!r} is plain http: use https, or http on localhost only")
+    return value
+
+
+def database(name: str) -> dict[str, object]:
+    """Django's DATABASES entry for postgresql://user:password@host:port/name."""
+    parts = urlsplit(text(name, ""))
+    if parts.scheme not in ("postgresql", "postgres") or len(parts.path) < 2:
+        raise _stop(name, "must read postgresql://user:password@host:port/name")
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path[1:]),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": parts.hostname or "",
+        "PORT": _read(name, lambda: parts.port) or 5432,
+        "OPTIONS": {"pool": {"min_size": 1, "max_size": 8}},
+    }
+
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+HOME = Path(text("OPSSIGHT_HOME", str(BASE_DIR / "var"))).expanduser().resolve()
+URL = address("OPSSIGHT_URL", "http://localhost:8000")
+DATABASE_URL = text("OPSSIGHT_DATABASE_URL", "")
+BROKER_URL = text("OPSSIGHT_BROKER_URL", "")
+CACHE_URL = text("OPSSIGHT_CACHE_URL", "")
+EMBEDDED = not DATABASE_URL
+
+
+def ensure_home() -> Path:
+    """Create the data folder (0700) and what lives in it. Refuses with one line where it can't."""
+    try:
+        HOME.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in ("run", "queue", "scanners"):
+            (HOME / name).mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise _stop("OPSSIGHT_HOME", f"{HOME} can't be used: {error.strerror}") from None
+    return HOME
+
+
+def _generated() -> dict[str, str]:
+    key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+    return {
+        "OPSSIGHT_SECRET_KEY": secrets.token_urlsafe(48),
+        "OPSSIGHT_FIELD_KEYS": f"k1:{key}",
+        "OPSSIGHT_HASH_KEY": secrets.token_urlsafe(48),
+        "OPSSIGHT_TRAIL_KEY": secrets.token_urlsafe(48),
+    }
+
+
+def _embedded_secrets() -> dict[str, str]:
+    """What secrets.env holds, after completing it. Written to one side and renamed, so a crash leaves no half."""
+    path = ensure_home() / "secrets.env"
+    kept = {k: v for k, v in dotenv_values(path).items() if v} if path.exists() else {}
+    missing = {name: value for name, value in _generated().items() if name not in kept}
+    if not missing:
+        return kept
+    lines = "".join(f"{name}={value}\n" for name, value in {**kept, **missing}.items())
+    handle, temporary = tempfile.mkstemp(dir=HOME, prefix="secrets.")
+    with os.fdopen(handle, "w") as file:  # mkstemp makes it 0600
+        file.write(lines)
+        file.flush()
+        os.fsync(file.fileno())
+    if kept:
+        os.replace(temporary, path)
+        return {**kept, **missing}
+    try:  # the first of two starters wins, the other takes what it wrote
+        os.link(temporary, path)
+    except FileExistsError:
+        pass
+    os.unlink(temporary)
+    return {k: v for k, v in dotenv_values(path).items() if v}
+
+
+_stored: dict[str, str] | None = None
+
+
+def secret(name: str) -> str:
+    """The value of `name`, or the content of the file named by `name`_FILE, or (embedded) the generated one."""
+    global _stored
+    value = os.environ.get(name, "")
+    if not value and (file := os.environ.get(f"{name}_FILE")):
+        try:
+            value = Path(file).read_text().strip()
+        except OSError as error:
+            raise _stop(f"{name}_FILE", f"{file} can't be read: {error.strerror}") from None
+    if not value and EMBEDDED:
+        if _stored is None:
+            _stored = _embedded_secrets()
+        value = _stored.get(name, "")
+    if not value:
+        raise _stop(name, f"is missing: set it, or {name}_FILE to a file that holds it")
+    if len(value.encode()) < MIN_SECRET_BYTES or len(set(value)) < 10 or "insecure" in value or "change" in value:
+        raise _stop(name, f"is weak or well known: use at least {MIN_SECRET_BYTES} random bytes")
+    return value
+
+
+def field_keys(name: str) -> dict[str, bytes]:
+    """The key ring `id:key,id:key`, newest first; each key is 32 bytes in url-safe base64."""
+    ring: dict[str, bytes] = {}
+    for item in secret(name).split(","):
+        key_id, _, encoded = item.strip().partition(":")
+        try:
+            key = base64.urlsafe_b64decode(encoded)
+        except (ValueError, binascii.Error):
+            key = b""
+        if not key_id.isalnum() or len(key) != 32 or key_id in ring:
+            raise _stop(name, "must read id:key,id:key with distinct ids and keys of 32 bytes in url-safe base64")
+        ring[key_id] = key
+    return ring

@@ -1,0 +1,16 @@
+"""The settings of the test suite: prod, with what makes tests fast and private to this run."""
+
+import os
+import tempfile
+
+os.environ["OPSSIGHT_HOME"] = os.environ.get("OPSSIGHT_TEST_HOME") or tempfile.mkdtemp(prefix="opssight-test-")
+os.environ.setdefault("OPSSIGHT_URL", "http://localhost:8000")
+
+from opssight.settings.base import *  # noqa: E402, F403
+from opssight.settings.base import DATABASES, EMBEDDED  # noqa: E402
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+CELERY_BROKER_URL = "memory://"
+ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
+if EMBEDDED:
+    DATABASES["default"]["OPTIONS"].pop("init_command")  # in memory: no journal

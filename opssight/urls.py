@@ -1,0 +1,21 @@
+"""The URL map. The API stands under /api/v1/, the admin under /admin/, everything else is console."""
+
+from django.contrib import admin
+from django.urls import include, path
+from django.views.generic import RedirectView
+
+from opssight import api, health
+
+urlpatterns = [
+    path("healthz", health.healthz, name="healthz"),
+    path("api/v1/", include(api.urlpatterns)),
+    path("admin/login/", admin.site.login),
+    path("admin/logout/", RedirectView.as_view(pattern_name="my-security")),
+    path("admin/", admin.site.urls),
+    path("", include("accounts.urls")),
+    path("", include("opssight.console.urls")),
+]
+
+handler403 = "opssight.console.views.errors.forbidden"
+handler404 = "opssight.console.views.errors.not_found"
+handler500 = "opssight.console.views.errors.server_error"

@@ -1,0 +1,3 @@
+from opssight.kernel.events import register
+
+ROLE_ASSIGNED = register("roles:assigned", severity="medium", security=True)

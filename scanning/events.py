@@ -1,0 +1,9 @@
+from opssight.kernel.events import register
+
+SCAN_REQUESTED = register("scans:requested")
+SCAN_STARTED = register("scans:started")
+SCAN_FINISHED = register("scans:finished")
+SCAN_FAILED = register("scans:failed", severity="medium")
+FINDING_RAISED = register("findings:raised")
+FINDING_FIXED = register("findings:fixed")
+FINDING_REOPENED = register("findings:reopened", severity="low")

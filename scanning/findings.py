@@ -1,0 +1,135 @@
+"""From reports to findings: the fingerprint, what is new, same or reopened, and what a complete run closes.
+
+Set-based: the cost of a part of a scan is a few queries, not a few per finding. Each finding still gets its own
+entry in the trail.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import TypeVar
+
+from django.db import transaction
+from django.utils import timezone
+
+from opssight.kernel.events import bulk_record
+from scanning import events
+from scanning.models import Finding, Scan, Severity, Status, due_at
+from scanning.scanners.base import RawFinding
+
+FINGERPRINT_VERSION = 1
+BATCH = 500
+T = TypeVar("T")
+
+
+@dataclass
+class Tally:
+    new: int = 0
+    same: int = 0
+    reopened: int = 0
+
+
+def fingerprints(scanner: str, found: Iterable[RawFinding]) -> Iterator[tuple[str, RawFinding]]:
+    """Identity that survives line shifts: tool, rule, path, the flagged code without its spacing, and the how-many-eth.
+
+    All findings of a file must come in one call, since equal ones are told apart by their order in it.
+    """
+    seen: Counter[tuple[str, ...]] = Counter()
+    for raw in sorted(found, key=lambda raw: (raw.path, raw.line)):
+        key = (scanner, raw.rule, raw.path, " ".join(raw.flagged.split()))
+        seen[key] += 1
+        text = "\0".join([*key, str(seen[key])])
+        digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+        yield f"{FINGERPRINT_VERSION}:{digest[:40]}", raw
+
+
+@transaction.atomic
+def record(scan: Scan, found: Iterable[RawFinding]) -> Tally:
+    """Store what one part of a scan reported. Running it twice for the same scan changes nothing."""
+    now, tally = timezone.now(), Tally()
+    marked = iter(dict(fingerprints(scan.scanner, found)).items())
+    while batch := dict(islice(marked, BATCH)):
+        known = {
+            finding.fingerprint: finding
+            for finding in Finding.objects.filter(asset=scan.asset, scanner=scan.scanner, fingerprint__in=batch)
+        }
+        fresh = [_new(scan, mark, raw, now) for mark, raw in batch.items() if mark not in known]
+        again = [(known[mark], raw) for mark, raw in batch.items() if mark in known]
+        back = [finding for finding, _ in again if finding.status == Status.FIXED]
+        Finding.objects.bulk_create(fresh)
+        bulk_record(events.FINDING_RAISED, ((finding, _told(finding)) for finding in fresh))
+        bulk_record(events.FINDING_REOPENED, [(f, {"status": [Status.FIXED.value, Status.OPEN.value]}) for f in back])
+        for finding, raw in again:
+            _seen_again(finding, scan, raw, now)
+        Finding.objects.bulk_update(
+            [finding for finding, _ in again],
+            ["line", "code", "severity", "last_seen_at", "last_scan", "status", "due_at", "fixed_at"],
+        )
+        old = sum(1 for finding, _ in again if finding.first_scan_id != scan.pk) - len(back)
+        tally.new += len(batch) - old - len(back)
+        tally.same += old
+        tally.reopened += len(back)
+    return tally
+
+
+def close_missing(scan: Scan) -> int:
+    """Mark fixed what a complete run no longer reports. The caller vouches that the run was complete."""
+    now, closed = timezone.now(), 0
+    gone = Finding.objects.unresolved().filter(asset=scan.asset, scanner=scan.scanner).exclude(last_scan=scan)
+    while True:
+        with transaction.atomic():
+            batch = list(gone.order_by("pk")[:BATCH])
+            if not batch:
+                return closed
+            bulk_record(events.FINDING_FIXED, [(f, {"status": [f.status, Status.FIXED.value]}) for f in batch])
+            Finding.objects.filter(pk__in=[f.pk for f in batch]).update(status=Status.FIXED, fixed_at=now)
+            closed += len(batch)
+
+
+def _new(scan: Scan, mark: str, raw: RawFinding, now: datetime) -> Finding:
+    return Finding(
+        asset=scan.asset,
+        scanner=scan.scanner,
+        fingerprint=mark,
+        rule=raw.rule[:200],
+        title=storable(raw.title)[:300],
+        description=storable(raw.description),
+        severity=raw.severity,
+        confidence=raw.confidence[:16],
+        cwe=raw.cwe,
+        path=storable(raw.path)[:1000],
+        line=raw.line,
+        code=storable(raw.code),
+        help_url=raw.help_url[:500],
+        first_seen_at=now,
+        last_seen_at=now,
+        first_scan=scan,
+        last_scan=scan,
+        due_at=due_at(raw.severity, now),
+    )
+
+
+def _seen_again(finding: Finding, scan: Scan, raw: RawFinding, now: datetime) -> None:
+    finding.line, finding.code, finding.severity = raw.line, storable(raw.code), raw.severity
+    finding.last_seen_at, finding.last_scan = now, scan
+    if finding.status == Status.FIXED:
+        finding.status, finding.fixed_at = Status.OPEN, None
+        finding.due_at = due_at(raw.severity, now)
+
+
+def _told(finding: Finding) -> dict[str, list[object]]:
+    """What the trail keeps of a new finding; the code stays out, since it may hold a secret."""
+    return {
+        "severity": [None, Severity(finding.severity).word],
+        "rule": [None, finding.rule],
+        "place": [None, finding.place],
+        "status": [None, finding.status],
+    }
+
+
+def storable(value: str) -> str:
+    """File names and code may hold anything; a text column may not."""
+    return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()

@@ -1,0 +1,105 @@
+import json
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db.models import QuerySet
+
+from opssight.kernel.actor import Actor, acting
+from opssight.kernel.database import migrate_embedded
+from scanning import services
+from scanning.models import Asset, Finding, Scan, ScanState
+from scanning.scanners.base import registry
+
+CLEAN, FOUND, UNKNOWN = 0, 1, 3
+
+
+class Command(BaseCommand):
+    help = (
+        "Scan a folder. Exit code 0: everything was read and nothing is open; 1: something is open; 3: a scanner or the "
+        "target failed, so nothing is known."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("path", metavar="PATH")
+        parser.add_argument("--scanners", default=",".join(registry), help="comma-separated; default: all installed")
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        names = [name.strip() for name in options["scanners"].split(",") if name.strip()]
+        unknown = sorted(set(names) - registry.keys())
+        if unknown or not names:
+            known = ", ".join(registry)
+            raise CommandError(f"--scanners: unknown scanner {', '.join(unknown) or '(none)'}; known: {known}", returncode=2)
+        migrate_embedded()
+        with acting(Actor(kind="command", label="manage.py scan")):
+            asset = services.folder_asset(options["path"])
+            scans = [self._scan(asset, name) for name in names]
+        open_findings = Finding.objects.unresolved().filter(asset=asset, scanner__in=names).order_by("-severity", "id")
+        if options["json"]:
+            self.stdout.write(json.dumps(_as_json(asset, scans, open_findings)))
+        else:
+            self._print(asset, scans, open_findings)
+        raise SystemExit(_exit_code(scans, open_findings.exists()))
+
+    @staticmethod
+    def _scan(asset: Asset, name: str) -> Scan:
+        scan = services.request_scan(asset, scanner=name, trigger=Scan.Trigger.COMMAND, dispatch=False)
+        services.run_scan(scan.pk)
+        scan.refresh_from_db()
+        return scan
+
+    def _print(self, asset: Asset, scans: list[Scan], found: "QuerySet[Finding]") -> None:
+        for finding in found:
+            self.stdout.write(f"{finding.get_severity_display():<9} {finding.place}  {finding.rule} {finding.title}")
+        for scan in scans:
+            self.stdout.write(
+                f"{scan.scanner} {scan.scanner_version}: {scan.get_state_display().lower()}, {scan.files_read} files read, "
+                f"{scan.new} new, {scan.same} same, {scan.fixed} fixed, {scan.reopened} reopened"
+            )
+            if scan.reason:
+                self.stderr.write(f"{scan.scanner}: {scan.reason}")
+        self.stdout.write(f"{found.count()} open findings on {asset.name}")
+
+
+def _exit_code(scans: list[Scan], found: bool) -> int:
+    if any(scan.state not in (ScanState.COMPLETED, ScanState.COMPLETED_WITH_ERRORS) for scan in scans):
+        return UNKNOWN
+    if found:
+        return FOUND
+    # What could be read is clean, and something could not be read: unknown is never a pass.
+    return CLEAN if all(scan.state == ScanState.COMPLETED for scan in scans) else UNKNOWN
+
+
+def _as_json(asset: Asset, scans: list[Scan], found: "QuerySet[Finding]") -> dict[str, Any]:
+    return {
+        "asset": {"uid": str(asset.uid), "name": asset.name, "location": asset.location},
+        "scanners": [
+            {
+                "name": scan.scanner,
+                "version": scan.scanner_version,
+                "state": scan.state,
+                "reason": scan.reason,
+                "scan": str(scan.uid),
+                "files": scan.files_read,
+                "new": scan.new,
+                "same": scan.same,
+                "fixed": scan.fixed,
+                "reopened": scan.reopened,
+            }
+            for scan in scans
+        ],
+        "findings": [
+            {
+                "uid": str(finding.uid),
+                "scanner": finding.scanner,
+                "rule": finding.rule,
+                "title": finding.title,
+                "severity": finding.severity_word,
+                "path": finding.path,
+                "line": finding.line,
+                "fingerprint": finding.fingerprint,
+                "status": finding.status,
+            }
+            for finding in found
+        ],
+    }

@@ -1,0 +1,247 @@
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Self
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+from opssight.kernel.access import GuardedQuerySet
+from opssight.kernel.ids import new_uid
+from opssight.kernel.jobs import Job, State
+from rbac.models import Unit
+
+
+class Severity(models.IntegerChoices):
+    """Ordered, so that "most severe first" is an index walk. People and the API see the words."""
+
+    INFO = 0, "Info"
+    LOW = 1, "Low"
+    MEDIUM = 2, "Medium"
+    HIGH = 3, "High"
+    CRITICAL = 4, "Critical"
+
+    @property
+    def word(self) -> str:
+        return self.name.lower()
+
+
+TIME_TO_FIX: dict[int, timedelta] = {
+    Severity.CRITICAL: timedelta(hours=24),
+    Severity.HIGH: timedelta(days=7),
+    Severity.MEDIUM: timedelta(days=30),
+    Severity.LOW: timedelta(days=90),
+}
+
+
+def due_at(severity: int, found: datetime) -> datetime | None:
+    """When a finding must be fixed; information has no deadline."""
+    allowed = TIME_TO_FIX.get(severity)
+    return found + allowed if allowed else None
+
+
+class Asset(models.Model):
+    """Something that is scanned. `location` is what the kind says: a folder's path; the installation needs none."""
+
+    class Kind(models.TextChoices):
+        FOLDER = "folder", "Folder"
+        INSTALLATION = "installation", "This installation"
+
+    uid = models.UUIDField(default=new_uid, unique=True, editable=False)
+    unit = models.ForeignKey(Unit, on_delete=models.PROTECT, related_name="assets")
+    kind = models.CharField(max_length=16, choices=Kind, default=Kind.FOLDER)
+    name = models.CharField(max_length=200)
+    location = models.CharField(max_length=1000, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = GuardedQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["unit", "name"], name="asset_name_unique_in_unit"),
+            models.UniqueConstraint(fields=["unit", "kind", "location"], name="one_asset_per_location"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ScanState(models.TextChoices):
+    """How a run stands or ended. Only the two `completed` say anything about the asset."""
+
+    QUEUED = State.QUEUED.value, "Queued"
+    RUNNING = State.RUNNING.value, "Running"
+    COMPLETED = State.COMPLETED.value, "Completed"
+    COMPLETED_WITH_ERRORS = "completed_with_errors", "Completed with errors"
+    FAILED = State.FAILED.value, "Failed"
+    TIMED_OUT = "timed_out", "Timed out"
+    NOT_INSTALLED = "not_installed", "Not installed"
+
+
+class ScanQuerySet(GuardedQuerySet["Scan"]):
+    def unfinished(self) -> Self:
+        return self.filter(state__in=[ScanState.QUEUED, ScanState.RUNNING])
+
+    def finished(self) -> Self:
+        return self.exclude(state__in=[ScanState.QUEUED, ScanState.RUNNING])
+
+
+class Scan(Job):
+    """One run of one scanner on one asset; a job of its own."""
+
+    class Trigger(models.TextChoices):
+        FIRST = "first", "First start"
+        MANUAL = "manual", "By hand"
+        COMMAND = "command", "Command"
+
+    task: ClassVar[str] = "scanning.tasks.run_scan"
+
+    uid = models.UUIDField(default=new_uid, unique=True, editable=False)
+    asset = models.ForeignKey(Asset, on_delete=models.PROTECT, related_name="scans")
+    scanner = models.CharField(max_length=32)
+    scanner_version = models.CharField(max_length=32, blank=True)
+    trigger = models.CharField(max_length=8, choices=Trigger, default=Trigger.MANUAL)
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    state = models.CharField(max_length=24, choices=ScanState, default=ScanState.QUEUED, editable=False)
+    reason = models.TextField(blank=True, help_text="Why it failed, or what it could not read.")
+    parts_total = models.PositiveIntegerField(default=0)
+    parts_done = models.PositiveIntegerField(default=0)
+    part = models.CharField(max_length=200, blank=True, help_text="What is being read now.")
+    files_read = models.PositiveIntegerField(default=0)
+    new = models.PositiveIntegerField(default=0)
+    same = models.PositiveIntegerField(default=0)
+    fixed = models.PositiveIntegerField(default=0)
+    reopened = models.PositiveIntegerField(default=0)
+
+    objects = ScanQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ()
+        indexes = [models.Index(fields=["asset", "scanner", "-id"], name="scan_latest")]
+
+    def __str__(self) -> str:
+        return f"Scan {self.pk}: {self.asset}"
+
+    @property
+    def total(self) -> int:
+        return self.new + self.same + self.reopened
+
+    @property
+    def is_clean(self) -> bool:
+        """Completed without an error and without a finding; nothing else is ever called clean."""
+        return self.state == ScanState.COMPLETED and self.total == 0
+
+    @property
+    def duration(self) -> timedelta | None:
+        return (self.finished_at or timezone.now()) - self.started_at if self.started_at else None
+
+    def give_up(self, reason: str) -> None:
+        from scanning.services import fail_scan
+
+        fail_scan(self, reason)
+
+
+class Status(models.TextChoices):
+    OPEN = "open", "Open"
+    TRIAGED = "triaged", "Triaged"
+    IN_PROGRESS = "in_progress", "In progress"
+    FIXED = "fixed", "Fixed"
+    FALSE_POSITIVE = "false_positive", "False positive"
+    ACCEPTED = "accepted", "Accepted"
+    DUPLICATE = "duplicate", "Duplicate"
+
+    @classmethod
+    def unresolved(cls) -> list[str]:
+        return [cls.OPEN, cls.TRIAGED, cls.IN_PROGRESS]
+
+
+class FindingQuerySet(GuardedQuerySet["Finding"]):
+    def unresolved(self) -> Self:
+        return self.filter(status__in=Status.unresolved())
+
+    def overdue(self, *, at: datetime) -> Self:
+        return self.unresolved().filter(due_at__lt=at)
+
+    def matching(self, text: str) -> Self:
+        """Title, rule, path, or the label F-123."""
+        label = text.removeprefix("F-").removeprefix("f-")
+        number = models.Q(pk=int(label)) if label.isascii() and label.isdigit() and len(label) < 19 else models.Q()
+        words = models.Q(title__icontains=text) | models.Q(rule__icontains=text) | models.Q(path__icontains=text)
+        return self.filter(words | number if number else words)
+
+    def by_severity(self) -> dict[int, int]:
+        rows = self.order_by().values_list("severity").annotate(n=models.Count("pk"))
+        return dict(rows)
+
+
+class Finding(models.Model):
+    """One weakness of one asset, for as long as the scanner's fingerprint of it stays the same."""
+
+    uid = models.UUIDField(default=new_uid, unique=True, editable=False)
+    asset = models.ForeignKey(Asset, on_delete=models.PROTECT, related_name="findings")
+    scanner = models.CharField(max_length=32)
+    fingerprint = models.CharField(max_length=80)
+    rule = models.CharField(max_length=200)
+    title = models.CharField(max_length=300)
+    description = models.TextField(blank=True)
+    severity = models.SmallIntegerField(choices=Severity)
+    confidence = models.CharField(max_length=16, blank=True)
+    cwe = models.PositiveIntegerField("CWE", null=True, blank=True)
+    path = models.CharField(max_length=1000)
+    line = models.PositiveIntegerField(default=0)
+    code = models.TextField(blank=True)
+    help_url = models.URLField(max_length=500, blank=True)
+    status = models.CharField(max_length=16, choices=Status, default=Status.OPEN)
+    first_seen_at = models.DateTimeField()
+    last_seen_at = models.DateTimeField()
+    first_scan = models.ForeignKey(Scan, on_delete=models.PROTECT, related_name="+")
+    last_scan = models.ForeignKey(Scan, on_delete=models.PROTECT, related_name="findings")
+    due_at = models.DateTimeField(null=True, blank=True)
+    fixed_at = models.DateTimeField(null=True, blank=True)
+
+    objects = FindingQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["asset", "scanner", "fingerprint"], name="one_finding_per_fingerprint"),
+        ]
+        indexes = [
+            models.Index(fields=["status", "-severity", "id"], name="finding_queue"),
+            models.Index(fields=["due_at"], name="finding_due", condition=models.Q(status__in=["open", "triaged", "in_progress"])),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.label} {self.title}"
+
+    @property
+    def label(self) -> str:
+        return f"F-{self.pk}"
+
+    @property
+    def place(self) -> str:
+        return f"{self.path}:{self.line}" if self.line else self.path
+
+    @property
+    def severity_word(self) -> str:
+        return Severity(self.severity).word
+
+    @property
+    def is_unresolved(self) -> bool:
+        return self.status in Status.unresolved()
+
+    def code_lines(self) -> list[tuple[int, str, bool]]:
+        """The excerpt as (number, text, is the flagged line)."""
+        lines: list[tuple[int, str, bool]] = []
+        for raw in self.code.splitlines():
+            number, _, text = raw.partition(" ")
+            if number.isdigit():
+                lines.append((int(number), text, int(number) == self.line))
+        return lines
+
+    def get_absolute_url(self) -> Any:
+        from django.urls import reverse
+
+        return reverse("finding", args=[self.uid])

@@ -1,0 +1,146 @@
+"""Assets and scans: asking for a scan, running it, ending it."""
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+
+from opssight.kernel.actor import Actor, acting
+from opssight.kernel.errors import Refusal
+from opssight.kernel.jobs import LeaseLost
+from rbac.models import Unit
+from rbac.services import root_unit
+from scanning import events, findings, targets
+from scanning.models import Asset, Scan, ScanState
+from scanning.scanners import bandit, base, toolbox  # noqa: F401  (registers bandit)
+from scanning.scanners.run import ToolFailed, ToolTimedOut, run
+
+log = logging.getLogger("opssight.scanning")
+SCANNER = Actor(kind="system", label="Scanner")
+TOLD_ERRORS = 20
+UNEXPECTED = "The scan stopped on an error of OpsSight itself. Nothing was closed; the worker's log has the details."
+
+
+class UnknownScanner(Refusal):
+    status = 400
+
+
+def folder_asset(path: str | Path, *, unit: Unit | None = None) -> Asset:
+    """The asset of a folder, made on first use. Its name is the folder's, or the whole path where that is taken."""
+    location = str(Path(path).expanduser().resolve()).encode("utf-8", "replace").decode()
+    unit = unit or root_unit()
+    found = Asset.objects.filter(unit=unit, kind=Asset.Kind.FOLDER, location=location).first()
+    if found:
+        return found
+    name = Path(location).name or location
+    if Asset.objects.filter(unit=unit, name=name).exists():
+        name = location[-200:]
+    return Asset.objects.create(unit=unit, kind=Asset.Kind.FOLDER, location=location, name=name)
+
+
+def installation_asset() -> Asset:
+    """OpsSight's own source and the packages it runs on."""
+    return Asset.objects.get_or_create(
+        unit=root_unit(), kind=Asset.Kind.INSTALLATION, location="", defaults={"name": "This OpsSight"}
+    )[0]
+
+
+@transaction.atomic
+def request_scan(
+    asset: Asset, *, scanner: str = "bandit", trigger: str = Scan.Trigger.MANUAL, by: Any = None, dispatch: bool = True
+) -> Scan:
+    """Queue a scan; one that already waits or runs for the same asset and scanner is returned instead.
+
+    Without `dispatch` no worker is told: the caller runs it.
+    """
+    if scanner not in base.registry:
+        raise UnknownScanner(f"{scanner} is not a scanner. There are: {', '.join(base.registry)}.")
+    waiting = Scan.objects.unfinished().filter(asset=asset, scanner=scanner).first()
+    if waiting:
+        return waiting
+    scan = Scan.objects.create(asset=asset, scanner=scanner, trigger=trigger, requested_by=by)
+    events.SCAN_REQUESTED.emit(target=scan, scanner=scanner, asset=asset.name)
+    if dispatch:
+        scan.dispatch()
+    return scan
+
+
+def run_scan(scan_id: int) -> None:
+    """Claim the scan and bring it to an end. Safe to call twice: a claimed or finished scan is left alone."""
+    scan = Scan.claim(scan_id)
+    if scan is None:
+        return
+    with acting(SCANNER):
+        try:
+            _run(scan)
+        except LeaseLost:
+            log.warning("scan %s was taken over by another worker", scan.pk)
+        except Exception:
+            log.exception("scan %s", scan.pk)
+            fail_scan(scan, UNEXPECTED)
+
+
+def _run(scan: Scan) -> None:
+    scanner = base.registry[scan.scanner]
+    deadline = time.monotonic() + settings.SCAN_TIMEOUT.total_seconds()
+    try:
+        toolbox.program(scanner.name)
+        survey = targets.survey(scan.asset, scanner.suffixes)
+        scan.hold(
+            scanner_version=toolbox.version(scanner.name), parts_total=len(survey.parts), parts_done=0, part="",
+            new=0, same=0, reopened=0, fixed=0, files_read=0,
+        )  # fmt: skip
+        events.SCAN_STARTED.emit(target=scan, scanner=scan.scanner, parts=len(survey.parts))
+        errors = survey.unreadable
+        for part in survey.parts:
+            scan.hold(part=part.name)
+            report = run(scanner, part.root, part.files, deadline=deadline, alive=scan.hold)
+            errors += [f"{name}: {reason}" for name, reason in report.errors.items()]
+            errors += [f"{name}: not read" for name in set(part.files) - report.files - report.errors.keys()]
+            _record_part(scan, report)
+    except toolbox.NotInstalled as error:
+        fail_scan(scan, str(error), state=ScanState.NOT_INSTALLED)
+    except ToolTimedOut:
+        minutes = settings.SCAN_TIMEOUT.total_seconds() // 60
+        fail_scan(scan, f"Stopped after {minutes:.0f} minutes. Nothing was closed.", state=ScanState.TIMED_OUT)
+    except (targets.BadTarget, ToolFailed, base.BadReport) as error:
+        fail_scan(scan, str(error))
+    else:
+        _finish(scan, errors)
+
+
+def _record_part(scan: Scan, report: base.Report) -> None:
+    with transaction.atomic():
+        tally = findings.record(scan, report.findings)
+        scan.hold(
+            parts_done=scan.parts_done + 1,
+            files_read=scan.files_read + len(report.files),
+            new=scan.new + tally.new,
+            same=scan.same + tally.same,
+            reopened=scan.reopened + tally.reopened,
+        )
+
+
+def _finish(scan: Scan, errors: list[str]) -> None:
+    """A run with errors says nothing of what it could not read, so it closes nothing."""
+    if errors:
+        more = f"\n… and {len(errors) - TOLD_ERRORS} more" if len(errors) > TOLD_ERRORS else ""
+        reason = findings.storable("\n".join(errors[:TOLD_ERRORS]) + more)
+        scan.finish(ScanState.COMPLETED_WITH_ERRORS, reason=reason, part="")
+    else:
+        scan.hold()
+        closed = findings.close_missing(scan)
+        scan.finish(ScanState.COMPLETED, fixed=closed, part="")
+    events.SCAN_FINISHED.emit(
+        target=scan, state=scan.state, new=scan.new, same=scan.same, fixed=scan.fixed, reopened=scan.reopened
+    )
+
+
+def fail_scan(scan: Scan, reason: str, *, state: str = ScanState.FAILED) -> None:
+    """End a run that says nothing about the asset: findings stay as they are."""
+    with transaction.atomic():
+        scan.finish(state, reason=reason, part="")
+        events.SCAN_FAILED.emit(target=scan, success=False, error=reason, state=state)

@@ -1,0 +1,118 @@
+"""What of an asset is read, cut into parts small enough that the first results show early.
+
+Files are listed here and handed to the tool one by one: bandit's own exclusion compares substrings of whole paths, so
+that a folder under /home/me/.github would be skipped and reported clean.
+"""
+
+import os
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+
+from django.conf import settings
+
+from scanning.models import Asset
+
+SKIPPED = frozenset({".git", ".hg", ".svn", ".venv", "venv", "node_modules", "__pycache__", ".tox", ".eggs", ".mypy_cache"})
+OWN_PACKAGES = ("opssight", "accounts", "rbac", "audit", "scanning", "compliance")
+FIRST_BYTES, MOST_BYTES = 200_000, 1_600_000  # a part doubles up to the most: start-up costs, and so does waiting
+MOST_FILES = 400  # keeps the command line far below ARG_MAX
+
+
+class BadTarget(Exception):
+    """The target can't be scanned, with the sentence that says why."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some files of one root, read by one run of the tool in that root. `files` are relative to it."""
+
+    name: str
+    root: Path
+    files: list[str]
+
+
+@dataclass
+class Survey:
+    parts: list[Part]
+    unreadable: list[str] = field(default_factory=list)
+
+
+def roots(asset: Asset) -> list[Path]:
+    """The folders an asset consists of; paths of findings are relative to theirs."""
+    if asset.kind == Asset.Kind.INSTALLATION:
+        return [settings.BASE_DIR, Path(sysconfig.get_path("purelib"))]
+    return [Path(asset.location)]
+
+
+def survey(asset: Asset, suffixes: tuple[str, ...]) -> Survey:
+    """List the files a tool for `suffixes` reads. Raises BadTarget where there is nothing it could read."""
+    found = Survey([])
+    sized: list[tuple[Path, str, int]] = []
+    for number, root in enumerate(roots(asset)):
+        _check(root)
+        only = OWN_PACKAGES if asset.kind == Asset.Kind.INSTALLATION and number == 0 else None
+        sized += [(root, name, size) for name, size in _files(root, suffixes, only, found.unreadable)]
+    if not sized:
+        kinds = ", ".join(f"*{suffix}" for suffix in suffixes)
+        trouble = f" {len(found.unreadable)} folders or files could not be read." if found.unreadable else ""
+        raise BadTarget(f"{roots(asset)[0]} holds no file that this scanner reads ({kinds}).{trouble}")
+    found.parts = list(_parts(sized))
+    return found
+
+
+def _check(root: Path) -> None:
+    if not root.exists():
+        raise BadTarget(f"{root} does not exist. Nothing was closed.")
+    if not root.is_dir():
+        raise BadTarget(f"{root} is not a folder. Give the folder that holds the source.")
+    try:
+        os.scandir(root).close()
+    except OSError as error:
+        raise BadTarget(f"{root} can't be read: {error.strerror}.") from None
+
+
+def _files(
+    root: Path, suffixes: tuple[str, ...], only: tuple[str, ...] | None, unreadable: list[str]
+) -> Iterator[tuple[str, int]]:
+    """Relative name and size of each file, by folder. Links out of the root are not followed."""
+
+    def failed(error: OSError) -> None:
+        unreadable.append(f"{error.filename}: {error.strerror}")
+
+    for folder, folders, files in os.walk(root, onerror=failed):
+        folders[:] = sorted(name for name in folders if name not in SKIPPED)
+        if only is not None and Path(folder) == root:
+            folders[:], files = [name for name in only if name in folders], []
+        for name in sorted(files):
+            path = os.path.join(folder, name)
+            if not name.endswith(suffixes):
+                continue
+            if os.path.islink(path) and not Path(path).resolve().is_relative_to(root.resolve()):
+                continue
+            if not os.access(path, os.R_OK) or not os.path.isfile(path):
+                unreadable.append(f"{path}: can't be read")
+                continue
+            yield os.path.relpath(path, root), os.path.getsize(path)
+
+
+def _parts(sized: list[tuple[Path, str, int]]) -> Iterator[Part]:
+    budget = FIRST_BYTES
+    for root, group in groupby(sized, key=lambda item: item[0]):
+        files: list[str] = []
+        weight = 0
+        for _, name, size in group:
+            if files and (weight + size > budget or len(files) >= MOST_FILES):
+                yield Part(_name(files), root, files)
+                files, weight, budget = [], 0, min(budget * 2, MOST_BYTES)
+            files.append(name)
+            weight += size
+        yield Part(_name(files), root, files)
+
+
+def _name(files: list[str]) -> str:
+    """What a part is called while it is read: its first and last package."""
+    first, last = (name.partition(os.sep)[0] for name in (files[0], files[-1]))
+    return (first if first == last else f"{first} … {last}").encode("utf-8", "replace").decode()[:200]

@@ -1,0 +1,8 @@
+from celery import shared_task
+
+
+@shared_task(name="scanning.tasks.run_scan")
+def run_scan(scan_id: int) -> None:
+    from scanning import services
+
+    services.run_scan(scan_id)
