@@ -95,7 +95,7 @@ def axes_username(request: HttpRequest | None, credentials: dict[str, Any] | Non
 
 def start_session(request: HttpRequest, user: User, device: Device) -> None:
     """Sign in with both factors proved: a new session id, the epoch and the factor kept in it."""
-    user.backend = "accounts.backends.PasswordBackend"  # type: ignore[attr-defined]
+    user.backend = "accounts.backends.PasswordBackend"
     with transaction.atomic():
         login(request, user)
         request.session[EPOCH] = user.auth_epoch

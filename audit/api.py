@@ -1,3 +1,5 @@
+from typing import Any
+
 from rest_framework import serializers
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
@@ -19,7 +21,7 @@ class EntrySerializer(serializers.ModelSerializer[AuditEntry]):
     object = serializers.CharField(source="object_repr", read_only=True)
     ip_address = serializers.SerializerMethodField()
     user_agent = serializers.SerializerMethodField()
-    data = serializers.DictField(source="details", read_only=True)
+    data = serializers.DictField(source="details", read_only=True)  # type: ignore[assignment]  # taken by DRF's metaclass
 
     class Meta:
         model = AuditEntry
@@ -35,10 +37,10 @@ class EntrySerializer(serializers.ModelSerializer[AuditEntry]):
     def get_action(self, entry: AuditEntry) -> str | None:
         return ACTIONS[entry.action] if entry.action is not None else None
 
-    def get_old_values(self, entry: AuditEntry) -> dict[str, object]:
+    def get_old_values(self, entry: AuditEntry) -> dict[str, Any]:
         return _side(entry, 0)
 
-    def get_new_values(self, entry: AuditEntry) -> dict[str, object]:
+    def get_new_values(self, entry: AuditEntry) -> dict[str, Any]:
         return _side(entry, 1)
 
     def get_ip_address(self, entry: AuditEntry) -> str | None:
@@ -48,9 +50,9 @@ class EntrySerializer(serializers.ModelSerializer[AuditEntry]):
         return str(entry.person.get("user_agent", ""))
 
 
-def _side(entry: AuditEntry, which: int) -> dict[str, object]:
+def _side(entry: AuditEntry, which: int) -> dict[str, Any]:
     """Pairs of an ordinary change; a many-to-many change is told whole, as what is new."""
-    values: dict[str, object] = {}
+    values: dict[str, Any] = {}
     for name, change in entry.old_and_new.items():
         if isinstance(change, list) and len(change) == 2:
             values[name] = change[which]

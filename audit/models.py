@@ -38,6 +38,9 @@ class AuditEntryQuerySet(GuardedQuerySet["AuditEntry"]):
     def by(self, user: Any) -> Self:
         return self.filter(actor=user)
 
+    def about(self, obj: models.Model) -> Self:
+        return self.filter(resource_type=obj._meta.label_lower, resource_id=str(getattr(obj, "uid", obj.pk)))
+
     def update(self, **kwargs: Any) -> NoReturn:
         raise AppendOnly("trail entries are never updated")
 
@@ -46,7 +49,15 @@ class AuditEntryQuerySet(GuardedQuerySet["AuditEntry"]):
 
 
 class AuditEntryManager(LogEntryManager.from_queryset(AuditEntryQuerySet)):  # type: ignore[misc]
-    pass
+    """Entries of ORM changes carry the id that links carry, as those of events do: one object, one history."""
+
+    def log_create(self, instance: models.Model, *args: Any, **kwargs: Any) -> Any:
+        kwargs.setdefault("resource_id", str(getattr(instance, "uid", instance.pk)))
+        return super().log_create(instance, *args, **kwargs)
+
+    def log_m2m_changes(self, changed: Any, instance: models.Model, *args: Any, **kwargs: Any) -> Any:
+        kwargs.setdefault("resource_id", str(getattr(instance, "uid", instance.pk)))
+        return super().log_m2m_changes(changed, instance, *args, **kwargs)
 
 
 class AuditEntry(AbstractLogEntry):
@@ -71,6 +82,8 @@ class AuditEntry(AbstractLogEntry):
     object_id = models.BigIntegerField(null=True, blank=True)
     resource_type = models.CharField(max_length=64, blank=True)
     resource_id = models.CharField(max_length=64, blank=True)
+    changes = models.JSONField(null=True)
+    additional_data = models.JSONField(null=True)
     success = models.BooleanField(default=True)
     error_message = models.CharField(max_length=500, blank=True)
     request_id = models.CharField(max_length=64, blank=True, db_index=True)
@@ -184,9 +197,9 @@ class AuditEntry(AbstractLogEntry):
         if actor.user is not None:
             self.actor_id = actor.user.pk
         self.actor_kind, self.request_id = actor.kind, actor.request_id
-        if self.content_type_id and not self.resource_type:
+        if self.content_type is not None and not self.resource_type:
             self.resource_type = f"{self.content_type.app_label}.{self.content_type.model}"
-        self.object_pk = clean(str(self.object_pk if self.object_pk is not None else ""))
+        self.object_pk = clean(str(self.object_pk))
         self.resource_id = self.resource_id or self.object_pk
         self.error_message = clean(self.error_message)[:500]
         self.changes, values = split_personal(self.resource_type, clean(self.changes or {}))

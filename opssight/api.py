@@ -6,8 +6,8 @@ from rest_framework.routers import SimpleRouter
 
 import audit.api
 import scanning.api
-from opssight.kernel.guards import public
 from opssight.kernel.errors import problem_json
+from opssight.kernel.guards import public
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 _names: set[str] = set()

@@ -5,6 +5,7 @@ No Django and no Celery in here: this process only starts the others, passes the
 How nothing is left behind. Every child leads a session of its own, and what it starts inherits that session:
 granian's worker, Celery's pool, a scanner. When a child ends, for whatever reason, its session is ended with it.
 When this process ends, for whatever reason, a tiny second one (the guardian) ends the sessions that remain.
+So whatever a worker starts must stay in its session: `process_group=0`, never `start_new_session=True`.
 """
 
 import argparse
@@ -80,7 +81,7 @@ def _processes() -> Iterable[Process]:
 
 
 def end_sessions(sessions: set[int]) -> None:
-    """Kill all that belongs to these sessions, and what left them while its parent is still inside."""
+    """Kill all that belongs to these sessions, and what has left them but still has a parent inside."""
     deadline = time.monotonic() + STOP_WITHIN
     while sessions and time.monotonic() < deadline:  # again and again, for what was being forked meanwhile
         listing = list(_processes())
@@ -119,8 +120,8 @@ class Guardian:
 
     def _wait(self, read: int) -> None:
         os.setsid()  # Ctrl-C is for the supervisor
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
+        for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(ignored, signal.SIG_IGN)
         with open(read) as lines:
             for number in map(int, lines):
                 if number > 0:
@@ -248,7 +249,8 @@ class Supervisor:
         except Stopped:
             return 0
         except Failed as problem:
-            complain(problem)
+            if str(problem):
+                complain(problem)
             return problem.code
         finally:
             self._stop()
@@ -266,14 +268,14 @@ class Supervisor:
         while self._hear(process.stdout, said.extend):
             pass
         self.guardian.end(process.pid)
+        if process.returncode == 2:
+            raise Failed("", code=2)  # a setting that stops every start; prepare has said which
         if process.returncode:
-            # 2 is a setting that stops every start; prepare has said which.
-            code = 2 if process.returncode == 2 else 3
-            raise Failed(f"the database could not be prepared ({ending(process.returncode)})", code=code)
+            raise Failed(f"the database could not be prepared ({ending(process.returncode)})")
         report(f"database   {'migrated':<12}", since=began)
         answer = json.loads(said.decode().strip().rpartition("\n")[2])
         if answer["scan"]:
-            print(f"  scan       requested    {answer['scan']}")
+            print(f"  scan       requested    {target or 'of OpsSight itself'}")
         if answer["target_error"]:
             print(f"  scan       {answer['target_error']}")
         sys.stdout.flush()

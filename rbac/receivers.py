@@ -21,5 +21,3 @@ def account_happened(occurrence: Occurrence, **kwargs: Any) -> None:
     elif occurrence.event is SETUP_LINK_USED and occurrence.data["first"] and not services.has_administrator():
         for key in ("officer", "administrator"):
             services.assign_role(user, key, reason="first account", source=RoleAssignment.Source.SETUP)
-
-

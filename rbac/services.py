@@ -20,10 +20,17 @@ def root_unit() -> Unit:
 
 @transaction.atomic
 def create_unit(name: str, *, parent: Unit | None, kind: str = Unit.Kind.TEAM) -> Unit:
-    unit = Unit(name=name, kind=kind, parent=parent)
+    return save_unit(Unit(name=name, kind=kind, parent=parent))
+
+
+@transaction.atomic
+def save_unit(unit: Unit) -> Unit:
+    """Write a new unit with its place in the tree, or a changed one; moving a unit is not offered."""
+    new = unit.pk is None
     unit.full_clean()
     unit.save()
-    _place(unit)
+    if new:
+        _place(unit)
     return unit
 
 
@@ -41,9 +48,19 @@ def assign_role(
     assignment = RoleAssignment(
         user=user, role=Role.objects.get(key=key), unit=unit or root_unit(), reason=reason, source=source
     )
+    return save_assignment(assignment)
+
+
+@transaction.atomic
+def save_assignment(assignment: RoleAssignment) -> RoleAssignment:
     assignment.full_clean()
     assignment.save()
-    events.ROLE_ASSIGNED.emit(target=assignment, role=key, unit=str(assignment.unit), account=user.email)
+    events.ROLE_ASSIGNED.emit(
+        target=assignment,
+        role=assignment.role.key,
+        unit=str(assignment.unit),
+        account=str(assignment.user or assignment.group),
+    )
     return assignment
 
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 from rest_framework import serializers
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
@@ -5,8 +7,12 @@ from opssight.kernel.guards import GuardedMixin
 from scanning.models import Asset, Finding, Scan
 
 
+def _uid() -> "serializers.SlugRelatedField[Any]":
+    return serializers.SlugRelatedField(slug_field="uid", read_only=True)
+
+
 class AssetSerializer(serializers.ModelSerializer[Asset]):
-    unit = serializers.SlugRelatedField(slug_field="uid", read_only=True)
+    unit = _uid()
 
     class Meta:
         model = Asset
@@ -14,7 +20,7 @@ class AssetSerializer(serializers.ModelSerializer[Asset]):
 
 
 class ScanSerializer(serializers.ModelSerializer[Scan]):
-    asset = serializers.SlugRelatedField(slug_field="uid", read_only=True)
+    asset = _uid()
 
     class Meta:
         model = Scan
@@ -25,10 +31,10 @@ class ScanSerializer(serializers.ModelSerializer[Scan]):
 
 
 class FindingSerializer(serializers.ModelSerializer[Finding]):
-    asset = serializers.SlugRelatedField(slug_field="uid", read_only=True)
+    asset = _uid()
     severity = serializers.CharField(source="severity_word", read_only=True)
-    first_scan = serializers.SlugRelatedField(slug_field="uid", read_only=True)
-    last_scan = serializers.SlugRelatedField(slug_field="uid", read_only=True)
+    first_scan = _uid()
+    last_scan = _uid()
 
     class Meta:
         model = Finding

@@ -3,6 +3,7 @@ from typing import Any, ClassVar, Self
 
 from django.conf import settings
 from django.db import models
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from opssight.kernel.access import GuardedQuerySet
@@ -33,10 +34,26 @@ TIME_TO_FIX: dict[int, timedelta] = {
 }
 
 
+FRESH_FOR = timedelta(days=7)  # how long a run speaks for its asset
+SOON = timedelta(days=3)  # a deadline this near is worth a look
+
+
 def due_at(severity: int, found: datetime) -> datetime | None:
     """When a finding must be fixed; information has no deadline."""
     allowed = TIME_TO_FIX.get(severity)
     return found + allowed if allowed else None
+
+
+class AssetQuerySet(GuardedQuerySet["Asset"]):
+    def with_standing(self) -> Self:
+        """Each with `latest_scan` (an id, or None where it was never scanned) and its number of `unresolved` findings."""
+        latest = Scan.objects.filter(asset=models.OuterRef("pk")).order_by("-id").values("pk")[:1]
+        found = Finding.objects.unresolved().filter(asset=models.OuterRef("pk")).order_by().values("asset")
+        counted = found.annotate(n=models.Count("pk")).values("n")
+        return self.annotate(
+            latest_scan=models.Subquery(latest),
+            unresolved=Coalesce(models.Subquery(counted), 0),
+        )
 
 
 class Asset(models.Model):
@@ -53,7 +70,7 @@ class Asset(models.Model):
     location = models.CharField(max_length=1000, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
-    objects = GuardedQuerySet.as_manager()
+    objects = AssetQuerySet.as_manager()
 
     class Meta:
         default_permissions = ()
@@ -77,6 +94,10 @@ class ScanState(models.TextChoices):
     TIMED_OUT = "timed_out", "Timed out"
     NOT_INSTALLED = "not_installed", "Not installed"
 
+    @classmethod
+    def failures(cls) -> list[str]:
+        return [cls.FAILED, cls.TIMED_OUT, cls.NOT_INSTALLED]
+
 
 class ScanQuerySet(GuardedQuerySet["Scan"]):
     def unfinished(self) -> Self:
@@ -84,6 +105,10 @@ class ScanQuerySet(GuardedQuerySet["Scan"]):
 
     def finished(self) -> Self:
         return self.exclude(state__in=[ScanState.QUEUED, ScanState.RUNNING])
+
+    def failed(self) -> Self:
+        """They say nothing about their asset."""
+        return self.filter(state__in=ScanState.failures())
 
 
 class Scan(Job):
@@ -134,6 +159,12 @@ class Scan(Job):
         return self.state == ScanState.COMPLETED and self.total == 0
 
     @property
+    def is_stale(self) -> bool:
+        """It did its work, but too long ago to say how the asset is now."""
+        done = self.state in (ScanState.COMPLETED, ScanState.COMPLETED_WITH_ERRORS)
+        return bool(done and self.finished_at and self.finished_at < timezone.now() - FRESH_FOR)
+
+    @property
     def duration(self) -> timedelta | None:
         return (self.finished_at or timezone.now()) - self.started_at if self.started_at else None
 
@@ -163,6 +194,12 @@ class FindingQuerySet(GuardedQuerySet["Finding"]):
 
     def overdue(self, *, at: datetime) -> Self:
         return self.unresolved().filter(due_at__lt=at)
+
+    def due_soon(self, *, at: datetime) -> Self:
+        return self.unresolved().filter(due_at__gte=at, due_at__lt=at + SOON)
+
+    def fixed_since(self, at: datetime) -> Self:
+        return self.filter(status=Status.FIXED, fixed_at__gte=at)
 
     def matching(self, text: str) -> Self:
         """Title, rule, path, or the label F-123."""
@@ -210,7 +247,9 @@ class Finding(models.Model):
         ]
         indexes = [
             models.Index(fields=["status", "-severity", "id"], name="finding_queue"),
-            models.Index(fields=["due_at"], name="finding_due", condition=models.Q(status__in=["open", "triaged", "in_progress"])),
+            models.Index(
+                fields=["due_at"], name="finding_due", condition=models.Q(status__in=["open", "triaged", "in_progress"])
+            ),
         ]
 
     def __str__(self) -> str:

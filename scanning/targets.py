@@ -15,7 +15,9 @@ from django.conf import settings
 
 from scanning.models import Asset
 
-SKIPPED = frozenset({".git", ".hg", ".svn", ".venv", "venv", "node_modules", "__pycache__", ".tox", ".eggs", ".mypy_cache"})
+SKIPPED = frozenset(
+    {".git", ".hg", ".svn", ".venv", "venv", "node_modules", "__pycache__", ".tox", ".eggs", ".mypy_cache"}
+)
 OWN_PACKAGES = ("opssight", "accounts", "rbac", "audit", "scanning", "compliance")
 FIRST_BYTES, MOST_BYTES = 200_000, 1_600_000  # a part doubles up to the most: start-up costs, and so does waiting
 MOST_FILES = 400  # keeps the command line far below ARG_MAX

@@ -117,4 +117,7 @@ def _hint(device: TOTPDevice, code: str) -> str:
     if off is None:
         return "This code is not right. Wait for the next one and enter it within 30 seconds."
     slow = f"{-off} min slow" if off < 0 else f"{off} min fast"
-    return f"This code is right for another time: your phone's clock is about {slow}. Set it to automatic, then enter the next code."
+    return (
+        f"This code is right for another time: your phone's clock is about {slow}. "
+        "Set it to automatic, then enter the next code."
+    )

@@ -14,8 +14,8 @@ from accounts.mfa.models import TOTPDevice
 from accounts.models import User
 from accounts.pending import destination, pending_user
 from accounts.services import start_session
-from opssight.kernel.guards import guarded, public
 from opssight.kernel.errors import Refusal
+from opssight.kernel.guards import guarded, public
 
 
 def _qr_code(device: TOTPDevice) -> str:
@@ -75,7 +75,9 @@ def second_step(request: HttpRequest) -> HttpResponse:
             form.add_error("code", "This code is not right. Enter the next one your app shows, or a recovery code.")
         except Refusal as refusal:
             form.add_error("code", refusal.detail)
-    return render(request, "mfa/second_step.html", {"form": form, "account": user}, status=200 if not form.errors else 400)
+    return render(
+        request, "mfa/second_step.html", {"form": form, "account": user}, status=200 if not form.errors else 400
+    )
 
 
 @guarded("me:update")

@@ -29,7 +29,8 @@ class Actor:
     request_id: str = ""
 
 
-_current: ContextVar[Actor] = ContextVar("actor", default=Actor())
+SYSTEM = Actor()
+_current: ContextVar[Actor] = ContextVar("actor", default=SYSTEM)
 _request: ContextVar[HttpRequest | None] = ContextVar("request", default=None)
 
 

@@ -62,7 +62,10 @@ class Encrypted:
 
 
 def keyed_hash(purpose: str, value: str) -> str:
-    """HMAC-SHA256 under OPSSIGHT_HASH_KEY, 64 hex characters: what is stored of codes and links. `purpose` separates uses."""
+    """What is stored of codes and links: HMAC-SHA256 under OPSSIGHT_HASH_KEY, 64 hex characters.
+
+    `purpose` keeps the uses apart.
+    """
     return hmac.new(settings.HASH_KEY.encode(), f"{purpose}\0{value}".encode(), hashlib.sha256).hexdigest()
 
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 from django.apps import apps
 from django.db import models, transaction
 from django.db.models import F, Q
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 LEASE = timedelta(seconds=60)
@@ -42,8 +43,7 @@ class JobQuerySet(models.QuerySet[Any]):
     def overdue(self, *, at: datetime) -> Self:
         """Nobody works on them: a lease that ran out, or a message that should have arrived."""
         return self.filter(
-            Q(state=State.RUNNING, lease_until__lt=at)
-            | Q(state=State.QUEUED, queued_at__lt=at - MESSAGE_PATIENCE)
+            Q(state=State.RUNNING, lease_until__lt=at) | Q(state=State.QUEUED, queued_at__lt=at - MESSAGE_PATIENCE)
         )
 
 
@@ -88,7 +88,7 @@ class Job(models.Model):
                 state=State.RUNNING,
                 attempts=F("attempts") + 1,
                 lease_until=now + LEASE,
-                started_at=models.functions.Coalesce("started_at", now),
+                started_at=Coalesce("started_at", now),
             )
         )
         return cls._default_manager.get(pk=pk) if took else None

@@ -1,4 +1,4 @@
-"""Keyset pages for API and console: a page is "the rows after this one", so inserts shift nothing and no row is counted.
+"""Keyset pages of API and console: a page is "the rows after this one": inserts shift nothing, nothing is counted.
 
 The cursor is the ordering values of the row at the edge, signed, so that a changed one is refused rather than obeyed.
 """
@@ -95,7 +95,7 @@ def link(query: QueryDict, cursor: str | None) -> str | None:
 class KeysetPagination(BasePagination):
     """`{"next", "previous", "results"}`; a view may state `page_order`, by default newest first."""
 
-    def paginate_queryset(self, queryset: QuerySet[M], request: Request, view: Any = None) -> list[M]:
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
         self.request = request
         asked = request.query_params.get("limit", str(DEFAULT_LIMIT))
         if not asked.isascii() or not asked.isdigit() or len(asked) > 4 or not 1 <= int(asked) <= MAX_LIMIT:

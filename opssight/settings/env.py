@@ -12,6 +12,7 @@ import os
 import secrets
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
@@ -149,10 +150,8 @@ def _embedded_secrets() -> dict[str, str]:
     if kept:
         os.replace(temporary, path)
         return {**kept, **missing}
-    try:  # the first of two starters wins, the other takes what it wrote
+    with suppress(FileExistsError):  # the first of two starters wins, the other takes what it wrote
         os.link(temporary, path)
-    except FileExistsError:
-        pass
     os.unlink(temporary)
     return {k: v for k, v in dotenv_values(path).items() if v}
 

@@ -6,8 +6,8 @@ import tempfile
 os.environ["OPSSIGHT_HOME"] = os.environ.get("OPSSIGHT_TEST_HOME") or tempfile.mkdtemp(prefix="opssight-test-")
 os.environ.setdefault("OPSSIGHT_URL", "http://localhost:8000")
 
-from opssight.settings.base import *  # noqa: E402, F403
-from opssight.settings.base import DATABASES, EMBEDDED  # noqa: E402
+from opssight.settings.base import *  # noqa: F403
+from opssight.settings.base import DATABASES, EMBEDDED
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 CELERY_BROKER_URL = "memory://"

@@ -17,7 +17,7 @@ NO_EXCLUSION = "//"
 @register
 class Bandit:
     name = "bandit"
-    suffixes = (".py",)
+    suffixes: tuple[str, ...] = (".py",)
     ok_codes = frozenset({0, 1})
 
     def command(self, files: list[str], report: Path) -> list[str]:

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -44,10 +43,10 @@ class Scanner(Protocol):
 
 
 registry: dict[str, Scanner] = {}
-S = TypeVar("S", bound=Scanner)
+S = TypeVar("S", bound=type[Scanner])
 
 
-def register(scanner: type[S]) -> type[S]:
+def register(scanner: S) -> S:
     if scanner.name in registry:
         raise ValueError(f"scanner {scanner.name} is registered twice")
     registry[scanner.name] = scanner()

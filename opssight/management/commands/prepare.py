@@ -17,7 +17,9 @@ class Command(BaseCommand):
     help = "Bring the database up to date, ask for the first scan, and issue the set-up link while nobody administers."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--target", default="", help="a folder to scan; default, at the first start: OpsSight itself")
+        parser.add_argument(
+            "--target", default="", help="a folder to scan; default, at the first start: OpsSight itself"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """The last line of the output is one JSON object, read by `up`."""

@@ -15,8 +15,8 @@ CLEAN, FOUND, UNKNOWN = 0, 1, 3
 
 class Command(BaseCommand):
     help = (
-        "Scan a folder. Exit code 0: everything was read and nothing is open; 1: something is open; 3: a scanner or the "
-        "target failed, so nothing is known."
+        "Scan a folder. Exit code 0: everything was read and nothing is open; 1: something is open; "
+        "3: a scanner or the target failed, so nothing is known."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -29,7 +29,9 @@ class Command(BaseCommand):
         unknown = sorted(set(names) - registry.keys())
         if unknown or not names:
             known = ", ".join(registry)
-            raise CommandError(f"--scanners: unknown scanner {', '.join(unknown) or '(none)'}; known: {known}", returncode=2)
+            raise CommandError(
+                f"--scanners: unknown scanner {', '.join(unknown) or '(none)'}; known: {known}", returncode=2
+            )
         migrate_embedded()
         with acting(Actor(kind="command", label="manage.py scan")):
             asset = services.folder_asset(options["path"])
@@ -53,8 +55,9 @@ class Command(BaseCommand):
             self.stdout.write(f"{finding.get_severity_display():<9} {finding.place}  {finding.rule} {finding.title}")
         for scan in scans:
             self.stdout.write(
-                f"{scan.scanner} {scan.scanner_version}: {scan.get_state_display().lower()}, {scan.files_read} files read, "
-                f"{scan.new} new, {scan.same} same, {scan.fixed} fixed, {scan.reopened} reopened"
+                f"{scan.scanner} {scan.scanner_version or '(no version)'}: {scan.get_state_display().lower()}, "
+                f"{scan.files_read} files read, {scan.new} new, {scan.same} same, {scan.fixed} fixed, "
+                f"{scan.reopened} reopened"
             )
             if scan.reason:
                 self.stderr.write(f"{scan.scanner}: {scan.reason}")

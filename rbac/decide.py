@@ -6,7 +6,7 @@ or above it. An object without a unit is reached from the root only; an own obje
 
 from typing import Any
 
-from django.db.models import Exists, Model, Q, QuerySet
+from django.db.models import Exists, Model, Q, QuerySet, Value
 from django.utils import timezone
 
 from opssight.kernel.access import Decision, resources
@@ -25,11 +25,10 @@ def decide(user: Any, permission: str, obj: Model | None, context: dict[str, Any
     if not _may_act(user):
         return Decision(False, ("nobody is signed in, or the account is not active",))
     resource = resources[permission.partition(":")[0]]
-    held = _assignments(user, permission)
     if obj is None:
-        if not resource.unit and resource.model is not None:
-            held = held.filter(unit__parent=None)
+        held = _somewhere(user, permission)
     else:
+        held = _assignments(user, permission)
         if type(obj) is not resource.model:
             return Decision(False, (f"{permission} is not about {obj._meta.verbose_name}",))
         unit_id = _unit_id(obj, resource.unit)
@@ -38,7 +37,18 @@ def decide(user: Any, permission: str, obj: Model | None, context: dict[str, Any
     row = held.select_related("role", "unit").first()
     if row is None:
         return Decision(False, (f"no role of yours gives {permission} here",))
-    return Decision(True, (f"role {row.role} at {row.unit}" + (f", through group {row.group}" if row.group_id else ""),))
+    return Decision(
+        True, (f"role {row.role} at {row.unit}" + (f", through group {row.group}" if row.group_id else ""),)
+    )
+
+
+def _somewhere(user: Any, permission: str) -> QuerySet[RoleAssignment]:
+    resource, held = resources[permission.partition(":")[0]], _assignments(user, permission)
+    return held.filter(unit__parent=None) if not resource.unit and resource.model is not None else held
+
+
+def condition(user: Any, permission: str) -> Exists | Value:
+    return Exists(_somewhere(user, permission)) if _may_act(user) else Value(False)
 
 
 def _unit_id(obj: Model, path: str) -> int | None:
@@ -63,5 +73,3 @@ def permitted(queryset: QuerySet[Any], user: Any, permission: str) -> QuerySet[A
         return queryset.filter(Q(Exists(held.filter(unit__parent=None))))
     reached = UnitPath.objects.filter(ancestor__in=held.values("unit")).values("descendant")
     return queryset.filter(**{f"{resource.unit}__in": reached})
-
-

@@ -1,0 +1,66 @@
+# Needs Python 3.11 or newer, make and bash; everything else is installed into .venv and $(OPSSIGHT_HOME).
+PYTHON ?= python3
+export OPSSIGHT_HOME ?= $(CURDIR)/var
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help install run test lint bench
+
+PY := .venv/bin/python
+# uv installs in seconds what takes pip half a minute. Where it can't be had, pip does it.
+UV_PIN := uv==0.13.9
+export UV ?= $(shell command -v uv || echo $(CURDIR)/.venv/bin/uv)
+# Compiled at once, on all cores: five processes are about to load the same modules.
+PIP_INSTALL = if [ -x "$$UV" ]; then "$$UV" pip install -q --compile-bytecode --python $(PY) $(1); \
+              else unset UV; $(PY) -m pip install -q $(1); fi
+SCANNER = [ -x "$$UV" ] || unset UV; $(PY) -m scanning.scanners.toolbox install $(1)
+STEP = TIMEFORMAT='  $(1)   %1R s'; time
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: .venv/.requirements ## make .venv with the pinned packages, and install the default scanner
+	@$(call STEP,scanner    bandit      ) { $(call SCANNER,bandit); }
+
+run: install ## install, then start OpsSight [PORT=8000] [BIND=127.0.0.1] [TARGET=/folder/to/scan]
+	@exec $(PY) manage.py up $(if $(PORT),--port "$(PORT)") $(if $(BIND),--bind "$(BIND)") $(if $(TARGET),--target "$(TARGET)")
+
+test: install .venv/.requirements-dev ## run the tests [ARGS="-k name"]
+	@$(PY) -m pytest $(ARGS)
+
+lint: .venv/.requirements-dev ## check style, types, templates, layers, migrations and deployment settings
+	@home=$$(mktemp -d); trap 'rm -rf "$$home"' EXIT; failed=; \
+	check() { echo "== $$*"; OPSSIGHT_HOME="$$home" OPSSIGHT_URL=https://ops.example "$$@" || failed="$$failed"$$'\n'"  $$*"; }; \
+	check .venv/bin/ruff check .; \
+	check .venv/bin/ruff format --check .; \
+	check .venv/bin/mypy .; \
+	check .venv/bin/djlint templates --lint --quiet; \
+	check .venv/bin/lint-imports; \
+	check $(PY) manage.py makemigrations --check --dry-run; \
+	check $(PY) manage.py check --deploy --fail-level WARNING; \
+	if [ "$$failed" ]; then echo "failed:$$failed"; exit 1; fi
+
+bench: ## measure the time from a clean clone to the first finding
+	@$(PYTHON) tests/bench/first_finding.py
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "OpsSight needs Python 3.11 or newer as $(PYTHON); say make PYTHON=/path/to/python to use another"; exit 1; }
+	@$(call STEP,.venv      made        ) $(PYTHON) -m venv --without-pip .venv
+
+# Borrowing the pip of $(PYTHON) for the one package saves the seconds that a pip of our own takes to install.
+.venv/.installer: | $(PY)
+	@$(call STEP,installer  uv          ) { [ -x "$$UV" ] \
+	  || $(PYTHON) -m pip --python $(PY) install -q $(UV_PIN) 2>/dev/null \
+	  || { $(PY) -m ensurepip >/dev/null && { $(PY) -m pip install -q $(UV_PIN) || echo "  uv can't be had, using pip"; }; } \
+	  || { echo "$(PYTHON) has no pip; on Debian or Ubuntu: apt install python3-venv"; exit 1; }; }
+	@touch $@
+
+.venv/.requirements: requirements.txt | .venv/.installer
+	@$(call STEP,packages   installed   ) { $(call PIP_INSTALL,-r requirements.txt); }
+	@touch $@
+
+.venv/.requirements-dev: requirements-dev.txt .venv/.requirements
+	@$(call STEP,dev tools  installed   ) { $(call PIP_INSTALL,-r requirements-dev.txt); }
+	@touch $@

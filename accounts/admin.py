@@ -1,0 +1,47 @@
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.http import HttpRequest
+from django.utils.html import format_html
+
+from accounts import services
+from accounts.models import User, normalise_email
+from opssight.kernel.guards import GuardedAdmin
+
+
+class UserForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
+    class Meta:
+        model = User
+        fields = ["email", "name", "is_active"]
+
+    def clean_email(self) -> str:
+        return normalise_email(self.cleaned_data["email"])
+
+
+@admin.register(User)
+class UserAdmin(GuardedAdmin):
+    resource = "users"
+    verbs = {"view": "read", "add": "create", "change": "update"}
+    form = UserForm
+    list_display = ["email", "name", "kind", "is_active", "created_at", "last_login"]
+    list_filter = ["kind", "is_active"]
+    search_fields = ["email", "name"]
+    ordering = ["email"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
+        return ["email"] if obj else ["is_active"]
+
+    def save_model(self, request: HttpRequest, obj: User, form: UserForm, change: bool) -> None:
+        """A new person gets a one-time link. A deactivated one is out at the next request: sessions look it up."""
+        if change:
+            super().save_model(request, obj, form, change)
+            return
+        user = services.create_account(obj.email, name=obj.name)
+        obj.pk, obj._state.adding = user.pk, False
+        link = services.issue_setup_link(user)
+        text = "One-time link for {}, valid for a day, shown once: {}"
+        messages.warning(request, format_html(text, user.email, link))
+
+    def save_related(self, request: Any, form: Any, formsets: Any, change: bool) -> None:
+        """No related rows are edited here."""

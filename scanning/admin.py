@@ -1,0 +1,55 @@
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from opssight.kernel.access import decide
+from opssight.kernel.guards import GuardedAdmin
+from scanning import services
+from scanning.models import Asset, Finding, Scan
+
+
+@admin.register(Asset)
+class AssetAdmin(GuardedAdmin):
+    resource = "assets"
+    verbs = {"view": "read", "add": "create", "change": "update"}
+    list_display = ["name", "kind", "location", "unit", "created_at"]
+    list_filter = ["kind"]
+    list_select_related = ["unit"]
+    search_fields = ["name", "location"]
+    fields = ["name", "kind", "location", "unit"]
+    actions = ["scan"]
+
+    def has_scan_permission(self, request: HttpRequest) -> bool:
+        return decide(request.user, "scans:create").allowed
+
+    @admin.action(description="Scan selected assets", permissions=["scan"])
+    def scan(self, request: HttpRequest, queryset: QuerySet[Asset]) -> None:
+        scans = [services.request_scan(asset, by=request.user) for asset in queryset]
+        messages.success(request, f"{len(scans)} scans are queued.")
+
+
+class ReadOnly(GuardedAdmin):
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        return {}
+
+
+@admin.register(Scan)
+class ScanAdmin(ReadOnly):
+    resource = "scans"
+    list_display = ["id", "asset", "scanner", "state", "trigger", "started_at", "finished_at", "new", "same", "fixed"]
+    list_filter = ["state", "scanner", "trigger"]
+    list_select_related = ["asset"]
+    search_fields = ["asset__name"]
+    ordering = ["-id"]
+
+
+@admin.register(Finding)
+class FindingAdmin(ReadOnly):
+    resource = "findings"
+    list_display = ["label", "severity", "title", "asset", "place", "status", "first_seen_at", "due_at"]
+    list_filter = ["status", "severity", "scanner"]
+    list_select_related = ["asset"]
+    search_fields = ["title", "rule", "path"]
+    ordering = ["-severity", "id"]

@@ -1,0 +1,126 @@
+"""What import-linter can't see: string foreign keys, and the registries that hold the ladder together."""
+
+from django.apps import apps
+from django.conf import settings
+from django.db.models import ForeignKey, ManyToManyField, Model
+
+from opssight.kernel import access, events
+from rbac.roles import BUILTIN
+
+LADDER = ["django", "accounts", "rbac", "audit", "scanning", "compliance", "opssight"]
+
+
+def rung(model: type[Model]) -> int:
+    top = model.__module__.partition(".")[0]
+    return LADDER.index(top) if top in LADDER else 0
+
+
+def test_foreign_keys_point_down():
+    ours = [model for model in apps.get_models() if rung(model)]
+    upward = [
+        f"{model._meta.label}.{field.name} -> {field.related_model._meta.label}"
+        for model in ours
+        for field in model._meta.get_fields()
+        if isinstance(field, ForeignKey | ManyToManyField) and rung(field.related_model) > rung(model)
+    ]
+    assert upward == []
+
+
+def test_events_are_registered_once_and_named_in_the_past():
+    assert sorted(events.registry) == [
+        "access:denied",
+        "accounts:created",
+        "accounts:locked",
+        "findings:fixed",
+        "findings:raised",
+        "findings:reopened",
+        "mfa:code_used",
+        "mfa:codes_renewed",
+        "mfa:enrolled",
+        "mfa:refused",
+        "roles:assigned",
+        "scans:failed",
+        "scans:finished",
+        "scans:requested",
+        "scans:started",
+        "sessions:ended",
+        "sessions:refused",
+        "sessions:started",
+        "setup:issued",
+        "setup:used",
+    ]
+
+
+def test_resources_and_their_actions():
+    assert {name: resource.actions for name, resource in access.resources.items()} == {
+        "admin": ("enter",),
+        "assets": ("read", "create", "update"),
+        "assignments": ("read", "create", "update", "delete"),
+        "findings": ("read", "triage"),
+        "me": ("read", "update"),
+        "mfa": ("read",),
+        "roles": ("read",),
+        "scans": ("read", "create"),
+        "trail": ("read",),
+        "units": ("read", "create", "update"),
+        "users": ("read", "create", "update"),
+    }
+
+
+def test_every_permission_is_held_by_a_builtin_role():
+    held = set().union(*(permissions for _, _, permissions in BUILTIN.values()))
+    assert held == set(access.permissions())
+
+
+def test_a_second_registration_is_refused():
+    for again in (lambda: events.register("findings:fixed"), lambda: access.register("findings", None, ["read"])):
+        try:
+            again()
+        except ValueError as error:
+            assert "twice" in str(error)
+        else:
+            raise AssertionError("registered twice")
+
+
+# Models that the trail does not follow, each with its reason.
+NOT_AUDITED = {
+    "audit.auditentry": "the trail itself",
+    "audit.auditpersonal": "the trail itself",
+    "rbac.unitpath": "follows from units",
+    "admin.logentry": "not written: the trail is the one record",
+    "auth.permission": "Django's rows, which grant nothing here",
+    "contenttypes.contenttype": "follows from the code",
+    "sessions.session": "started and ended sessions are events",
+    "axes.accessattempt": "a counter; failures are events",
+    "axes.accesslog": "not written",
+    "axes.accessfailurelog": "not written",
+    "axes.accessattemptexpiration": "a counter; failures are events",
+}
+
+
+def test_every_model_is_followed_by_the_trail_or_excused():
+    from auditlog.registry import auditlog
+
+    models = {model._meta.label_lower for model in apps.get_models()}
+    followed = {model._meta.label_lower for model in auditlog.get_models()}
+    assert models - followed == NOT_AUDITED.keys() & models
+    assert models == followed | NOT_AUDITED.keys()
+
+
+def test_no_packages_admin_is_registered_but_ours():
+    from django.contrib import admin
+
+    from opssight.kernel.guards import GuardedAdmin
+
+    assert admin.site._registry
+    assert all(isinstance(page, GuardedAdmin) for page in admin.site._registry.values())
+
+
+def test_without_a_decider_everything_is_denied(olga, settings):
+    assert access.decide(olga, "findings:read").allowed
+    settings.OPSSIGHT_DECIDER = ""
+    assert not access.decide(olga, "findings:read").allowed
+
+
+def test_debug_is_off():
+    assert settings.DEBUG is False
