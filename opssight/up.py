@@ -34,6 +34,7 @@ STOP_WITHIN = 10.0
 WARM_WITHIN = 3.0
 LONGEST_BACKOFF = 30.0
 SETTLED_AFTER = 60.0  # a child that ran this long starts its backoff anew
+SAME_SIGNAL = 0.5  # one Ctrl-C can arrive twice: from the terminal, and from what started us
 LOCK_WITHIN = 3.0  # how long the guardian of a killed predecessor may need
 
 # Each child tells the guardian its session before it becomes what it is, so none can be missed.
@@ -176,7 +177,7 @@ class Supervisor:
         self.environment = {**os.environ, "OPSSIGHT_URL": url}
         self.children = self._children()
         self.stopping = False
-        self.signals = 0
+        self.signals, self.signalled = 0, float("-inf")
         self.selector = selectors.DefaultSelector()
         self.guardian = Guardian()
         self._hear_signals()
@@ -228,7 +229,8 @@ class Supervisor:
         signal.set_wakeup_fd(woken.fileno(), warn_on_full_buffer=False)
 
         def count(number: int, frame: object) -> None:
-            self.signals += 1
+            if time.monotonic() > self.signalled + SAME_SIGNAL:
+                self.signals, self.signalled = self.signals + 1, time.monotonic()
 
         signal.signal(signal.SIGINT, count)
         signal.signal(signal.SIGTERM, count)

@@ -109,7 +109,6 @@ HOME = Path(text("OPSSIGHT_HOME", str(BASE_DIR / "var"))).expanduser().resolve()
 URL = address("OPSSIGHT_URL", "http://localhost:8000")
 DATABASE_URL = text("OPSSIGHT_DATABASE_URL", "")
 BROKER_URL = text("OPSSIGHT_BROKER_URL", "")
-CACHE_URL = text("OPSSIGHT_CACHE_URL", "")
 EMBEDDED = not DATABASE_URL
 
 
@@ -124,7 +123,7 @@ def ensure_home() -> Path:
     return HOME
 
 
-def _generated() -> dict[str, str]:
+def generated_secrets() -> dict[str, str]:
     key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
     return {
         "OPSSIGHT_SECRET_KEY": secrets.token_urlsafe(48),
@@ -138,7 +137,7 @@ def _embedded_secrets() -> dict[str, str]:
     """What secrets.env holds, after completing it. Written to one side and renamed, so a crash leaves no half."""
     path = ensure_home() / "secrets.env"
     kept = {k: v for k, v in dotenv_values(path).items() if v} if path.exists() else {}
-    missing = {name: value for name, value in _generated().items() if name not in kept}
+    missing = {name: value for name, value in generated_secrets().items() if name not in kept}
     if not missing:
         return kept
     lines = "".join(f"{name}={value}\n" for name, value in {**kept, **missing}.items())

@@ -124,7 +124,9 @@ def test_sign_in_takes_password_and_code_and_leads_to_the_page_asked_for(olga):
     assert client.get("/findings").status_code == 200
 
 
-@pytest.mark.parametrize("evil", ["https://evil.example/", "//evil.example", "javascript:alert(1)", "http:///evil.example"])
+@pytest.mark.parametrize(
+    "evil", ["https://evil.example/", "//evil.example", "javascript:alert(1)", "http:///evil.example"]
+)
 def test_sign_in_never_leads_elsewhere(olga, evil):
     device = enrolled(olga)
     client = password_step(olga, next=evil)

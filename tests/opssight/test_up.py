@@ -53,13 +53,16 @@ class Server:
             self.command(**options), cwd=BASE_DIR, env=environment, capture_output=True, text=True, timeout=30
         )
 
-    def start(self) -> None:
-        if self.process and self.process.poll() is None:
-            return
+    def launch(self) -> None:
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 self.command(), cwd=BASE_DIR, env=self.environment, stdout=log, stderr=log, start_new_session=True
             )
+
+    def start(self) -> None:
+        if self.process and self.process.poll() is None:
+            return
+        self.launch()
         wait_until(lambda: "Stop with" in self.said() or self.process.poll() is not None, seconds=90)
         assert self.process.poll() is None, self.said()
 
@@ -134,12 +137,21 @@ def test_ready_means_that_it_answers(server):
     assert f"OpsSight is ready: http://localhost:{server.port}" in server.said()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_all_and_leaves_nothing(server, number):
-    server.process.send_signal(number)
+def test_ctrl_c_stops_all_and_leaves_nothing(server):
+    server.process.send_signal(signal.SIGINT)
 
     assert server.process.wait(timeout=15) == 0
     assert server.processes() == []
+
+
+def test_a_signal_while_starting_leaves_nothing(cold):
+    cold.launch()
+    wait_until(lambda: "settings   checked" in cold.said())
+
+    cold.process.send_signal(signal.SIGTERM)
+
+    assert cold.process.wait(timeout=15) == 0
+    assert cold.processes() == []
 
 
 def test_a_killed_supervisor_takes_everything_with_it(server):

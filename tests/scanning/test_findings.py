@@ -14,7 +14,9 @@ from scanning.scanners.bandit import Bandit
 from scanning.scanners.base import BadReport, RawFinding
 from scanning.services import folder_asset, request_scan
 
-SHELL = RawFinding("B602", "shell=True", "A shell is started.", Severity.HIGH, "shop.py", 9, flagged="call(x, shell=True)")
+SHELL = RawFinding(
+    "B602", "shell=True", "A shell is started.", Severity.HIGH, "shop.py", 9, flagged="call(x, shell=True)"
+)
 MD5 = RawFinding("B324", "md5", "A weak hash is used.", Severity.MEDIUM, "shop.py", 14, flagged="md5(name)")
 
 
@@ -119,7 +121,15 @@ def test_the_cost_is_per_batch_and_not_per_finding(next_scan, django_assert_max_
 
 @pytest.mark.parametrize(
     "report",
-    [b"", b"{}", b"[]", b"null", b'{"results": [], "errors": []}', b'{"results": [{}], "errors": [], "metrics": {}}', b"\xff"],
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b'{"results": [], "errors": []}',
+        b'{"results": [{}], "errors": [], "metrics": {}}',
+        b"\xff",
+    ],
 )
 def test_half_and_foreign_reports_are_errors_and_never_clean(report):
     with pytest.raises(BadReport):

@@ -153,7 +153,9 @@ def test_only_unparsable_code_is_unknown_and_never_clean(db, tmp_path, capsys):
     assert not Scan.objects.get().is_clean
 
 
-@pytest.mark.parametrize("name", [".github", "CVS", "venv-tools", "x.egg", "-leading", "with space", "neu\nline", "ünï"])
+@pytest.mark.parametrize(
+    "name", [".github", "CVS", "venv-tools", "x.egg", "-leading", "with space", "neu\nline", "ünï"]
+)
 def test_the_name_of_the_folder_hides_nothing(db, tmp_path, capsys, name):
     """Bandit's own exclusions are substrings of the whole path: `.git` would skip everything below `.github`."""
     shutil.copytree(SAMPLE, tmp_path / name / "inner.git.d")

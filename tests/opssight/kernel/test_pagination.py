@@ -42,7 +42,9 @@ def test_rows_that_come_in_shift_no_page(db):
     Unit.objects.create(name="late", parent=root_unit())
     behind = paginate(Unit.objects.all(), ["-id"], page.older, 3)
     assert not {unit.pk for unit in page.rows} & {unit.pk for unit in behind.rows}
-    assert [unit.pk for unit in page.rows + behind.rows] == sorted((u.pk for u in page.rows + behind.rows), reverse=True)
+    assert [unit.pk for unit in page.rows + behind.rows] == sorted(
+        (u.pk for u in page.rows + behind.rows), reverse=True
+    )
 
 
 def test_a_changed_or_foreign_cursor_is_refused(db):

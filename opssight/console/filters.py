@@ -1,0 +1,109 @@
+"""Filters that live in the address: what is chosen, in words, and the links that add or remove it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.http import QueryDict
+from django.utils import timezone
+
+SPANS = {"24h": (timedelta(hours=24), "in the last 24 h"), "7d": (timedelta(days=7), "in the last 7 days")}
+# Parts of the address that another filter invalidates: the place in the list, and the row open beside it.
+TRANSIENT = ("cursor", "open")
+MAX_TEXT = 200
+
+
+@dataclass(frozen=True)
+class Option:
+    value: str
+    label: str
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class Chip:
+    """One filter. `text` says what is chosen, "" where nothing is; without options it can only be removed."""
+
+    name: str
+    label: str
+    text: str
+    removed: str
+    options: Sequence[Option] = ()
+    several: bool = True
+    kept: Sequence[tuple[str, str]] = ()
+
+
+class Asked:
+    """The query string of a list, read filter by filter; each reading adds its chip, in the order of the page."""
+
+    def __init__(self, query: QueryDict) -> None:
+        self.query = query
+        self.chips: list[Chip] = []
+        self.narrowed = False  # whether anything beyond the defaults is asked for
+
+    def text(self, name: str) -> str:
+        return self.query.get(name, "").replace("\0", "").strip()[:MAX_TEXT]
+
+    def address(self, without: Iterable[str] = (), **more: str) -> str:
+        """The query string with other values; always starts with "?"."""
+        query = self.query.copy()
+        for name in (*TRANSIENT, *without, *more):
+            query.pop(name, None)
+        for name, value in more.items():
+            query[name] = value
+        return "?" + query.urlencode()
+
+    def among(
+        self,
+        name: str,
+        label: str,
+        choices: Iterable[tuple[str, str]],
+        *,
+        default: Sequence[str] = (),
+        several: bool = True,
+    ) -> list[str]:
+        """The chosen values of a filter with known ones; others are not understood and count as not given.
+
+        Where there is a `default`, "any" lifts it.
+        """
+        labels = {str(value): str(words) for value, words in choices}
+        given = [value for value in self.query.getlist(name) if value in labels]
+        chosen = given or ([] if "any" in self.query.getlist(name) else list(default))
+        if not several:
+            chosen = chosen[:1]
+        self.narrowed |= bool(given) and sorted(given) != sorted(default)
+        query = self.query.copy()
+        for gone in (*TRANSIENT, name):
+            query.pop(gone, None)
+        self.chips.append(
+            Chip(
+                name,
+                label,
+                ", ".join(labels[value] for value in labels if value in chosen).lower() if chosen else "",
+                self.address(**{name: "any"}) if default else self.address(without=[name]),
+                [Option(value, words, value in chosen) for value, words in labels.items()],
+                several,
+                [(key, value) for key, values in query.lists() for value in values],
+            )
+        )
+        return chosen
+
+    def note(self, name: str, label: str, text: str, *also: str) -> None:
+        """A chip for a filter that comes from a link and can only be removed."""
+        self.narrowed = True
+        self.chips.append(Chip(name, label, text, self.address(without=[name, *also])))
+
+    def span(self, name: str, label: str) -> datetime | None:
+        """The moment since which rows are asked for."""
+        if self.text(name) not in SPANS:
+            return None
+        length, words = SPANS[self.text(name)]
+        self.note(name, label, words)
+        return timezone.now() - length
+
+    def uid(self, name: str) -> UUID | None:
+        try:
+            return UUID(self.text(name))
+        except ValueError:
+            return None
