@@ -5,14 +5,15 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 
 from accounts.models import User, normalise_email
+from opssight.kernel.validation import StrictForm
 
 
-class SignInForm(forms.Form):
+class SignInForm(StrictForm):
     username = forms.EmailField(label="Work e-mail", max_length=254)
     password = forms.CharField(label="Password", max_length=1024, strip=False, widget=forms.PasswordInput)
 
 
-class SetupForm(forms.Form):
+class SetupForm(StrictForm):
     """Takes possession: e-mail (when the link creates the account) and a password, typed twice."""
 
     email = forms.EmailField(label="Your work e-mail", max_length=254)
@@ -33,7 +34,7 @@ class SetupForm(forms.Form):
         return email
 
     def clean(self) -> dict[str, Any]:
-        data = super().clean() or {}
+        data = super().clean()
         password, again = data.get("password"), data.get("again")
         if password and again and password != again:
             self.add_error("again", "The two passwords differ.")

@@ -1,7 +1,7 @@
 """One rule set in two forms: `decide` for one question, `permitted` for the rows of a query.
 
 The rule: a valid assignment, held directly or through a group, of a role with the permission, at the object's unit
-or above it. An object without a unit is reached from the root only; an own object also by its owner.
+or above it. An object without a unit is reached from the root only, an own object by its owner only.
 """
 
 from typing import Any
@@ -31,6 +31,8 @@ def decide(user: Any, permission: str, obj: Model | None, context: dict[str, Any
         held = _assignments(user, permission)
         if type(obj) is not resource.model:
             return Decision(False, (f"{permission} is not about {obj._meta.verbose_name}",))
+        if resource.own and getattr(obj, f"{resource.own}_id") != user.pk:
+            return Decision(False, (f"{permission} is about one's own, and this is somebody else's",))
         unit_id = _unit_id(obj, resource.unit)
         above = UnitPath.objects.filter(descendant=unit_id).values("ancestor") if unit_id else None
         held = held.filter(unit__in=above) if above is not None else held.filter(unit__parent=None)
@@ -69,6 +71,8 @@ def permitted(queryset: QuerySet[Any], user: Any, permission: str) -> QuerySet[A
     if queryset.model is not resource.model:
         return queryset.none()
     held = _assignments(user, permission)
+    if resource.own:
+        queryset = queryset.filter(**{resource.own: user})
     if not resource.unit:
         return queryset.filter(Q(Exists(held.filter(unit__parent=None))))
     reached = UnitPath.objects.filter(ancestor__in=held.values("unit")).values("descendant")

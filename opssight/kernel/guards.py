@@ -72,8 +72,11 @@ class VerifiedSessionAuthentication(SessionAuthentication):
     """The console's session, if both factors stand behind it."""
 
     def authenticate(self, request: Request) -> tuple[Any, None] | None:
-        answer = super().authenticate(request)
-        return (answer[0], None) if answer and is_signed_in(answer[0]) else None
+        user = getattr(request._request, "user", None)
+        if user is None or not is_signed_in(user):
+            return None
+        self.enforce_csrf(request)
+        return user, None
 
     def authenticate_header(self, request: Request) -> str:
         return "Session"  # makes an unauthenticated answer a 401 rather than a 403
@@ -83,8 +86,12 @@ class StatedPermission(BasePermission):
     """Each action of a view asks for `permission_for(action)`; a view that states none is refused."""
 
     def has_permission(self, request: Request, view: "APIView") -> bool:
+        if not request.user.is_authenticated:
+            return False
+        if getattr(view, "action", "") is None:
+            return True  # a method that the view does not have: answered with 405
         permission = getattr(view, "permission", None)
-        if not request.user.is_authenticated or permission is None:
+        if permission is None:
             return False
         check(request.user, permission)
         return True

@@ -48,6 +48,9 @@ def test_events_are_registered_once_and_named_in_the_past():
         "sessions:started",
         "setup:issued",
         "setup:used",
+        "tokens:issued",
+        "tokens:refused",
+        "tokens:revoked",
     ]
 
 
@@ -61,6 +64,7 @@ def test_resources_and_their_actions():
         "mfa": ("read",),
         "roles": ("read",),
         "scans": ("read", "create"),
+        "tokens": ("read", "create", "revoke"),
         "trail": ("read",),
         "units": ("read", "create", "update"),
         "users": ("read", "create", "update"),
@@ -88,6 +92,8 @@ NOT_AUDITED = {
     "audit.auditpersonal": "the trail itself",
     "rbac.unitpath": "follows from units",
     "admin.logentry": "not written: the trail is the one record",
+    "opssight.idempotencyrecord": "repeats of a request; what it did has its entries",
+    "opssight.heartbeat": "signs of life",
     "auth.permission": "Django's rows, which grant nothing here",
     "contenttypes.contenttype": "follows from the code",
     "sessions.session": "started and ended sessions are events",
