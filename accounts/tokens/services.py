@@ -67,7 +67,8 @@ def authenticate(text: str) -> Token:
     """The valid token that `text` is. Every refusal reads the same, and leaves one event."""
     match = _TOKEN.match(text)
     now = timezone.now()
-    token = Token.objects.valid(at=now).select_related("user").filter(key=match[1]).first() if match else None
+    found = Token.objects.valid(at=now).select_related("user").filter(key=match[1]) if match else ()
+    token = next(iter(found), None)
     good = (
         token is not None
         and match is not None

@@ -66,6 +66,12 @@ class Resource(GuardedMixin, GenericViewSet[Any]):
             response[name] = value
         return response
 
+    def filter_queryset(self, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
+        """Filters belong to lists, and building their form costs more than asking whether there is one."""
+        filters: Any = getattr(self, "filterset_class", None)
+        asked = self.action == "list" and filters and filters.base_filters.keys() & self.request.query_params.keys()
+        return super().filter_queryset(queryset) if asked else queryset
+
     def get_serializer_context(self) -> dict[str, Any]:
         return {**super().get_serializer_context(), "fields": self._wanted_fields()}
 
