@@ -46,7 +46,7 @@ def _leave_the_poll(how: str, exitcode: int, **kwargs: Any) -> None:
 
 
 class Heartbeat(bootsteps.StartStopStep):
-    """A row that says the worker lives, renewed from its main process: its pool may be busy with one scan for minutes."""
+    """A row that says the worker lives, renewed from its main process: the pool may be busy for minutes."""
 
     requires = ("celery.worker.components:Timer",)
     every = 15.0  # seconds

@@ -111,14 +111,6 @@ def check(user: Any, permission: str, obj: models.Model | None = None) -> None:
         raise Forbidden(permission, obj)
 
 
-def condition(user: Any, permission: str) -> Any:
-    """`decide(user, permission)` as an expression, so that a page may ask several of them in one query."""
-    decider = _decider(settings.OPSSIGHT_DECIDER)
-    if decider is None or not is_registered(permission):
-        return models.Value(False)
-    return decider.condition(user, permission)
-
-
 def permitted(queryset: models.QuerySet[M], user: Any, permission: str) -> models.QuerySet[M]:
     """The rows of `queryset` on which `decide(user, permission, row)` allows, in one query."""
     decider = _decider(settings.OPSSIGHT_DECIDER)

@@ -38,6 +38,7 @@ def test_events_are_registered_once_and_named_in_the_past():
         "mfa:codes_renewed",
         "mfa:enrolled",
         "mfa:refused",
+        "mfa:stepped_up",
         "roles:assigned",
         "scans:failed",
         "scans:finished",
@@ -116,7 +117,7 @@ def test_every_model_is_followed_by_the_trail_or_excused():
 def test_no_packages_admin_is_registered_but_ours():
     from django.contrib import admin
 
-    from opssight.kernel.guards import GuardedAdmin
+    from opssight.kernel.admin import GuardedAdmin
 
     assert admin.site._registry
     assert all(isinstance(page, GuardedAdmin) for page in admin.site._registry.values())
