@@ -36,7 +36,8 @@ def grants(user: Any) -> dict[str, list[Grant]]:
     memory = request_memory()
     key = ("rbac.grants", user.pk)
     if key in memory:
-        return memory[key]  # type: ignore[no-any-return]
+        kept: dict[str, list[Grant]] = memory[key]
+        return kept
     rows = (
         RoleAssignment.objects.of(user)
         .valid(at=timezone.now())

@@ -230,7 +230,7 @@ class Finding(models.Model):
     path = models.CharField(max_length=1000)
     line = models.PositiveIntegerField(default=0)
     code = models.TextField(blank=True)
-    help_url = models.URLField(max_length=500, blank=True)
+    help_url = models.CharField(max_length=500, blank=True)
     status = models.CharField(max_length=16, choices=Status, default=Status.OPEN)
     first_seen_at = models.DateTimeField()
     last_seen_at = models.DateTimeField()

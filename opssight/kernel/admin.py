@@ -55,7 +55,7 @@ class KeysetChangeList(ChangeList):
 class ScopedFilter(admin.RelatedFieldListFilter):
     """A filter by a related object, offering the ones in sight."""
 
-    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> list[tuple[Any, str]]:
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> Any:
         rows = _in_sight(field.remote_field.model, request.user)[:200]
         return [(row.pk, str(row)) for row in rows]
 

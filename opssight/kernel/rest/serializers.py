@@ -74,7 +74,8 @@ class Strict:
 
     @cached_property
     def _plan(self) -> "Plan":
-        return _plan_of(type(self)) if self.context.get("fields") is None else _plan(self)  # type: ignore[attr-defined]
+        whole = self.context.get("fields") is None  # type: ignore[attr-defined]
+        return _plan_of(type(self)) if whole else _plan(self)  # type: ignore[arg-type]
 
 
 Plan = list[tuple[str, Callable[[Any], Any], Callable[[Any], Any]]]
