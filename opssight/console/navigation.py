@@ -24,6 +24,7 @@ PLACES = {
     "trail-entry": "trail",
     "my-security": "my-security",
     "renew-codes": "my-security",
+    "api-guide": "my-security",
 }
 
 

@@ -416,3 +416,9 @@ def test_the_description_is_what_the_code_says(db):
     assert not GENERATOR_STATS
     response = Client().get("/api/v1/openapi.json")
     assert json.loads(b"".join(response.streaming_content))["openapi"] == "3.1.0"
+
+
+def test_people_can_read_it_too(eve, client_for):
+    page = client_for(eve).get("/api-guide").content.decode()
+    for text in ("/api/v1/findings/{uid}", "findings:read", "Idempotency-Key", "scanner_version"):
+        assert text in page

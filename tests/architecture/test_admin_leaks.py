@@ -201,7 +201,7 @@ def test_what_the_admin_changes_is_in_the_trail_and_the_console_is_one_click_awa
     client.post(reverse("admin:rbac_unit_change", args=[unit.pk]), {"name": "Halden Freight"})
     entry = AuditEntry.objects.filter(resource_type="rbac.unit", action=1).latest("id")
     assert (entry.actor_id, entry.changes["name"]) == (olga.pk, ["Organisation", "Halden Freight"])
-    assert not entry.request_id == ""
+    assert entry.request_id
     shown = finding(unit)
     page = client.get(reverse("admin:scanning_finding_change", args=[shown.pk])).content.decode()
     assert f"/findings/{shown.uid}" in page

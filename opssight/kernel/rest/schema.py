@@ -1,5 +1,6 @@
 """OpenAPI 3.1, from the same view sets that answer; `make openapi` writes it to opssight/openapi.json."""
 
+import inspect
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
@@ -19,6 +20,13 @@ PROBLEM = {
         "missing_permission": {"type": "string", "description": "On 403: what no role or scope of the caller gives."},
         "errors": {"type": "object", "description": "On 400: the sentence for each field or parameter."},
     },
+}
+
+USUAL = {
+    "list": "Those that the caller may see, a page at a time.",
+    "retrieve": "One, with the ETag of its version.",
+    "create": "Make one.",
+    "partial_update": "Change the version that was read.",
 }
 
 
@@ -44,11 +52,11 @@ class Schema(AutoSchema):
         return parameters
 
     def get_description(self) -> str:  # type: ignore[override]
-        action = getattr(self.view, "action", None)
-        said: str = super().get_description() or ""
-        if action and hasattr(self.view, "permission_for"):
-            said = f"{said}\n\nAsks for `{self.view.permission_for(action)}`.".strip()
-        return said
+        """The action's own words, or the usual ones, and the permission it asks for."""
+        action, view = getattr(self.view, "action", None) or "", self.view
+        own = type(view).__dict__.get(action)
+        said = inspect.getdoc(own) if own is not None else None
+        return f"{said or USUAL.get(action, '')}\n\nAsks for `{view.permission_for(action)}`.".strip()
 
 
 def add_problems(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
