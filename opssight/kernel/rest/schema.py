@@ -53,7 +53,8 @@ class Schema(AutoSchema):
 
     def get_description(self) -> str:  # type: ignore[override]
         """The action's own words, or the usual ones, and the permission it asks for."""
-        action, view = getattr(self.view, "action", None) or "", self.view
+        view: Any = self.view
+        action = getattr(view, "action", None) or ""
         own = type(view).__dict__.get(action)
         said = inspect.getdoc(own) if own is not None else None
         return f"{said or USUAL.get(action, '')}\n\nAsks for `{view.permission_for(action)}`.".strip()
