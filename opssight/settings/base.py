@@ -156,7 +156,7 @@ AUDITLOG_DISABLE_ON_RAW_SAVE = False
 
 # --- jobs -------------------------------------------------------------------------------------------------------
 
-CELERY_BROKER_URL = env.BROKER_URL or "filesystem://"
+CELERY_BROKER_URL = env.BROKER_URL or "filesystem://localhost"
 if not env.BROKER_URL:
     _queue = str(HOME / "queue")
     CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {
