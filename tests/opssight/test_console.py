@@ -60,7 +60,7 @@ def text(response) -> str:
 
 @pytest.fixture
 def officer(olga, client_for) -> Client:
-    return client_for(olga)
+    return client_for(olga, step_up=True)
 
 
 @pytest.fixture
