@@ -17,6 +17,7 @@ CODE = "\n".join(
     path.read_text()
     for folder in ("opssight", "accounts", "rbac", "audit", "scanning", "compliance")
     for path in (ROOT / folder).rglob("*.py")
+    if path.name != "test.py"  # the suite's own settings
 )
 AUDIENCES = ["officer", "engineer", "auditor", "employee", "operator", "contributor"]
 # Django's own commands that the docs send people to, and the supervisor, which is no Django command.
@@ -105,7 +106,4 @@ def test_the_tenth_runs_this_test():
 def test_every_direct_package_has_its_sentence():
     direct = (ROOT / "requirements.txt").read_text().partition("# Brought in")[0]
     names = words(r"(?m)^([a-z0-9-]+)", direct)
-    told = words(r"\|[^|\n]*?\b([a-z0-9-]+)", DOCS["decisions.md"]) | set(
-        re.findall(r"[a-z0-9-]+", DOCS["decisions.md"])
-    )
-    assert names - told == set()
+    assert names - words(r"[a-z0-9-]+", DOCS["decisions.md"].partition("## Packages")[2]) == set()
