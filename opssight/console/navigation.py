@@ -44,6 +44,7 @@ class Shell:
 
     findings: bool = False
     scans: bool = False
+    scan: bool = False
     trail: bool = False
     users: bool = False
     admin: bool = False
@@ -85,6 +86,7 @@ def _read(request: HttpRequest) -> Shell:
     return Shell(
         findings=decide(user, "findings:read").allowed,
         scans=decide(user, "scans:read").allowed,
+        scan=decide(user, "scans:create").allowed,
         trail=decide(user, "trail:read").allowed,
         users=decide(user, "users:read").allowed,
         admin=decide(user, "admin:enter").allowed,

@@ -9,6 +9,7 @@ urlpatterns = [
     path("scans", scans.scans, name="scans"),
     path("scans/<uuid:uid>", scans.scan, name="scan"),
     path("scans/<uuid:uid>/progress", scans.scan_progress, name="scan-progress"),
+    path("assets/<uuid:uid>/scan", scans.scan_now, name="scan-now"),
     path("trail", trail.trail, name="trail"),
     path("trail/<uuid:uid>", trail.entry, name="trail-entry"),
     path("my-security", my_security.my_security, name="my-security"),
