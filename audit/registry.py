@@ -52,6 +52,7 @@ def register_lower_apps() -> None:
     from accounts.mfa.models import RecoveryCode, RecoveryDevice, TOTPDevice
     from accounts.models import SetupLink, User
     from accounts.tokens.models import Token
+    from rbac.access.models import Policy, Zone
     from rbac.models import Role, RoleAssignment, RolePermission, Unit
 
     throttle = ("throttling_failure_timestamp", "throttling_failure_count")
@@ -66,3 +67,5 @@ def register_lower_apps() -> None:
     audited(Role)
     audited(RolePermission)
     audited(RoleAssignment)
+    audited(Policy)
+    audited(Zone)

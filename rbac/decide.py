@@ -3,6 +3,8 @@
 The rule: a valid assignment, held directly or through a group, of a role with the permission, at the object's unit
 or above it. An object without a unit is reached from the root only, an own object by its owner only.
 
+What roles allow, policies may still refuse in this request (`rbac.access.gate`).
+
 What a user holds is read once a request, in one query: an answer never outlives the request it was given in.
 """
 
@@ -14,6 +16,7 @@ from django.utils import timezone
 
 from opssight.kernel.access import Decision, Resource, resources
 from opssight.kernel.actor import request_memory
+from rbac.access.gate import gate
 from rbac.models import RoleAssignment, UnitPath
 
 
@@ -76,7 +79,8 @@ def decide(user: Any, permission: str, obj: Model | None, context: dict[str, Any
         reached = _reaching(held, obj, resource)
     if not reached:
         return Decision(False, (f"no role gives you {permission} here",))
-    return Decision(True, (str(reached[0]),))
+    barred = gate(user, permission)
+    return Decision(True, (str(reached[0]),)) if barred.allowed else barred
 
 
 def _reaching(held: list[Grant], obj: Model, resource: Resource) -> list[Grant]:
@@ -96,7 +100,7 @@ def _reaching(held: list[Grant], obj: Model, resource: Resource) -> list[Grant]:
 
 def permitted(queryset: QuerySet[Any], user: Any, permission: str) -> QuerySet[Any]:
     resource, held = resources[permission.partition(":")[0]], _held(user, permission)
-    if not held or queryset.model is not resource.model:
+    if not held or queryset.model is not resource.model or not gate(user, permission).allowed:
         return queryset.none()
     if resource.own:
         queryset = queryset.filter(**{resource.own: user})

@@ -13,8 +13,16 @@ AUDITOR = EMPLOYEE | {
     "units:read",
     "roles:read",
     "assignments:read",
+    "policies:read",
+    "zones:read",
+    "traces:read",
 }
-OFFICER = ANALYST | AUDITOR | {"admin:enter", "assets:create", "assets:update"}
+OFFICER = (
+    ANALYST
+    | AUDITOR
+    | {"admin:enter", "assets:create", "assets:update"}
+    | {"policies:create", "policies:update", "policies:delete", "zones:create", "zones:update", "zones:delete"}
+)
 ADMINISTRATOR = AUDITOR | {
     "admin:enter",
     "users:create",

@@ -47,6 +47,7 @@ INSTALLED_APPS = [
     "accounts.mfa.apps.MfaConfig",
     "accounts.tokens.apps.TokensConfig",
     "rbac.apps.RbacConfig",
+    "rbac.access.apps.AccessConfig",
     "audit.apps.AuditConfig",
     "scanning.apps.ScanningConfig",
     "compliance.apps.ComplianceConfig",
@@ -177,6 +178,7 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "requeue-overdue-jobs": {"task": "opssight.tasks.requeue_overdue_jobs", "schedule": 30.0},
     "purge-idempotency-records": {"task": "opssight.tasks.purge_idempotency_records", "schedule": 3600.0},
+    "purge-access-traces": {"task": "rbac.access.tasks.purge_traces", "schedule": 3600.0},
 }
 
 # --- API --------------------------------------------------------------------------------------------------------
@@ -211,6 +213,8 @@ SPECTACULAR_SETTINGS = {
         "ScanState": "scanning.models.ScanState",
         "FindingStatus": "scanning.models.Status",
         "AssetKind": "scanning.models.Asset.Kind",
+        "PolicyEffect": "rbac.access.models.Policy.Effect",
+        "AccessOutcome": "rbac.access.models.AccessTrace.Outcome",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

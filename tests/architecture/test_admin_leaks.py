@@ -17,6 +17,7 @@ from django.utils import timezone
 from accounts.models import User
 from audit.models import AuditEntry
 from opssight.kernel.admin import GuardedAdmin
+from rbac.access.models import AccessTrace, Policy, Zone
 from rbac.models import Role, RoleAssignment, Unit
 from rbac.services import assign_role, create_unit, root_unit
 from scanning.models import Asset, Finding, Scan, Severity
@@ -50,12 +51,28 @@ def assignment(unit: Unit) -> RoleAssignment:
     return assign_role(person(unit), "developer", reason=f"because {unit.name}", unit=unit)
 
 
+def policy(unit: Unit) -> Policy:
+    condition = {"fact": "weekday", "op": "in", "value": ["mon"]}
+    return Policy.objects.create(
+        name=f"policy {unit.name}", enabled=False, effect="deny", condition=condition, reason=unit.name
+    )
+
+
+def trace(unit: Unit) -> AccessTrace:
+    return AccessTrace.objects.create(
+        user=person(unit), permission="findings:read", outcome="deny", policy=f"policy {unit.name}", steps=[]
+    )
+
+
 MAKE: dict[str, Callable[[Unit], Model]] = {
     "accounts.user": person,
     "mfa.totpdevice": lambda unit: enrolled(person(unit)),
     "rbac.unit": lambda unit: create_unit(f"below {unit.name}", parent=unit),
     "rbac.role": lambda unit: Role.objects.create(key=f"role-{unit.name}", name=f"Role {unit.name}"),
     "rbac.roleassignment": assignment,
+    "access.policy": policy,
+    "access.zone": lambda unit: Zone.objects.create(name=f"zone-{unit.name}", networks=["10.0.0.0/8"]),
+    "access.accesstrace": trace,
     "audit.auditentry": lambda unit: AuditEntry.objects.filter(object_pk=str(asset(unit).pk)).latest("id"),
     "scanning.asset": asset,
     "scanning.scan": scan,

@@ -29,6 +29,7 @@ def test_foreign_keys_point_down():
 def test_events_are_registered_once_and_named_in_the_past():
     assert sorted(events.registry) == [
         "access:denied",
+        "access:step_up_asked",
         "accounts:created",
         "accounts:locked",
         "findings:fixed",
@@ -39,6 +40,7 @@ def test_events_are_registered_once_and_named_in_the_past():
         "mfa:enrolled",
         "mfa:refused",
         "mfa:stepped_up",
+        "policies:changed",
         "roles:assigned",
         "scans:failed",
         "scans:finished",
@@ -52,6 +54,7 @@ def test_events_are_registered_once_and_named_in_the_past():
         "tokens:issued",
         "tokens:refused",
         "tokens:revoked",
+        "zones:changed",
     ]
 
 
@@ -63,12 +66,15 @@ def test_resources_and_their_actions():
         "findings": ("read", "triage"),
         "me": ("read", "update"),
         "mfa": ("read",),
+        "policies": ("read", "create", "update", "delete"),
         "roles": ("read",),
         "scans": ("read", "create"),
         "tokens": ("read", "create", "revoke"),
+        "traces": ("read",),
         "trail": ("read",),
         "units": ("read", "create", "update"),
         "users": ("read", "create", "update"),
+        "zones": ("read", "create", "update", "delete"),
     }
 
 
@@ -91,6 +97,7 @@ def test_a_second_registration_is_refused():
 NOT_AUDITED = {
     "audit.auditentry": "the trail itself",
     "audit.auditpersonal": "the trail itself",
+    "access.accesstrace": "a log of its own, kept for 30 days; that there was a refusal has its entry",
     "rbac.unitpath": "follows from units",
     "admin.logentry": "not written: the trail is the one record",
     "opssight.idempotencyrecord": "repeats of a request; what it did has its entries",
