@@ -19,7 +19,7 @@ MAX_DEPTH, MAX_NODES, MAX_VALUES = 5, 40, 50
 MAX_SECONDS = 10 * 366 * 24 * 3600
 GROUPS = ("all", "any", "not")
 LEAF = ("fact", "op", "value")
-_TIME = re.compile(r"^([01][0-9]|2[0-3]):([0-5][0-9])$", re.ASCII)
+_TIME = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])", re.ASCII)
 
 Truth = bool | None
 Read = Callable[[str], Any]
@@ -96,7 +96,7 @@ def _seconds(value: Any, kind: Any, names: Collection[str]) -> int:
 
 
 def _minutes(value: Any) -> int:
-    match = _TIME.match(value) if isinstance(value, str) else None
+    match = _TIME.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f'{_shown(value)} is not a time of day such as "08:30"')
     return int(match[1]) * 60 + int(match[2])
