@@ -118,6 +118,10 @@ class GuardedAdmin(BaseAdmin):
     def has_view_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
         return self._may("view", request, obj)
 
+    def has_view_or_change_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        """Every page shows rows, so changing without reading opens none."""
+        return self._may("view", request, obj)
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return self._may("add", request)
 

@@ -30,7 +30,7 @@ def network(text: Any) -> Network:
         found = ipaddress.ip_network(text.strip(), strict=False) if isinstance(text, str) else None
     except ValueError:
         found = None
-    if found is None:
+    if found is None or "%" in text:  # a scope belongs to one machine's interface
         raise ValueError(f"{shown} is not a network such as 10.0.0.0/8 or 2001:db8::/32")
     if "/" in text and str(found.network_address) != str(ipaddress.ip_address(text.split("/")[0].strip())):
         raise ValueError(f"{shown} has bits set beyond its mask; did you mean {found}?")
