@@ -192,10 +192,7 @@ class Court:
     def judge(self, permission: str) -> Verdict:
         if permission not in self.judged:
             hearings = [self.hear(rule) for rule in self.book.rules if rule.covers(permission)]
-            self.judged[permission] = verdict = judged(hearings, self._is_fresh())
-            if log.isEnabledFor(logging.DEBUG):
-                said = {"permission": permission, "outcome": verdict.outcome or "allow", "policies": len(hearings)}
-                log.debug("access", extra={"said": said})
+            self.judged[permission] = judged(hearings, self._is_fresh())
         return self.judged[permission]
 
     def _is_fresh(self) -> bool:
@@ -268,7 +265,13 @@ def gate(user: Any, permission: str) -> Decision:
     """PASSED, or the refusal: denied, or with the obligation to step up. Says nothing of what roles allow."""
     if not is_asked(user, permission):
         return PASSED
-    return court().judge(permission).decision()
+    sitting = court()
+    first = permission not in sitting.judged
+    verdict = sitting.judge(permission)
+    if first:
+        said = {"permission": permission, "outcome": verdict.outcome or "allow", "actor": user.pk}
+        log.debug("access", extra={"said": said})
+    return verdict.decision()
 
 
 def verdict_given(user: Any, permission: str) -> Verdict | None:

@@ -11,7 +11,7 @@ from django.utils import timezone
 from opssight.kernel import facts
 from opssight.kernel.actor import current_request
 from opssight.kernel.errors import Refusal
-from opssight.kernel.http import client_address
+from opssight.kernel.http import proved_address
 from rbac.access import conditions, events, gate
 from rbac.access.conditions import Answer, BadCondition
 from rbac.access.gate import Court, RuleBook
@@ -85,7 +85,7 @@ def refuse_lockout(book: RuleBook) -> None:
     request = current_request()
     if request is None:
         return
-    address = client_address(request)
+    address = proved_address(request)
     then = Court(book, lambda name: book.zones_of(address) if name == "zone" else facts.read(name))
     now = gate.court()
     for permission in WAY_BACK:
