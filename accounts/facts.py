@@ -12,9 +12,12 @@ from opssight.kernel.facts import MISSING, Duration, Level, register
 def factor(request: HttpRequest) -> str:
     """Of the request's own account object: another one of the same account knows neither token nor device."""
     user: Any = request.user
-    if user.is_authenticated and user.scopes is not None:
+    if not user.is_authenticated:
+        return "none"
+    if user.scopes is not None:
         return "token"
-    return "otp" if user.is_authenticated and user.is_verified() else "none"
+    is_verified = getattr(user, "is_verified", None)  # set by django-otp on the account that a session brought in
+    return "otp" if is_verified is not None and is_verified() else "none"
 
 
 def factor_age(request: HttpRequest) -> Any:

@@ -10,22 +10,24 @@ requester, whose own request is not this one.
 """
 
 import ipaddress
+import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from functools import lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Value
+from django.db.models import QuerySet, TextField, Value
+from django.db.models.functions import Cast
 
 from opssight.kernel import facts
 from opssight.kernel.access import STEP_UP, STEP_UP_VALID, Decision
 from opssight.kernel.actor import current_request, request_memory
 from opssight.kernel.facts import MISSING
 from rbac.access import conditions
-from rbac.access.conditions import Answer, BadCondition, Read
+from rbac.access.conditions import Answer, BadCondition, Node, Read
 from rbac.access.models import ANY, EXEMPT, AccessTrace, Network, Policy, Zone, network
 
 log = logging.getLogger("opssight.access")
@@ -39,30 +41,45 @@ Effect, Outcome = Policy.Effect, AccessTrace.Outcome
 
 @dataclass(frozen=True)
 class Rule:
-    """A policy as it is applied."""
+    """A policy as it is applied; its condition is the text of the JSON."""
 
     uid: UUID
     name: str
     resource: str
     action: str
     effect: str
-    condition: Any
+    condition: str
     reason: str
 
     @classmethod
     def of(cls, policy: Policy) -> "Rule":
-        return cls(
-            policy.uid, policy.name, policy.resource, policy.action, policy.effect, policy.condition, policy.reason
-        )
+        written = json.dumps(policy.condition)
+        return cls(policy.uid, policy.name, policy.resource, policy.action, policy.effect, written, policy.reason)
 
     def covers(self, permission: str) -> bool:
         resource, _, action = permission.partition(":")
         return resource not in EXEMPT and self.resource in (ANY, resource) and self.action in (ANY, action)
 
 
-@lru_cache(maxsize=256)
-def _networks(texts: tuple[str, ...]) -> tuple[Network, ...]:
-    return tuple(network(text) for text in texts)
+# What a text means never changes, so these two are kept from request to request; the texts are read in each.
+
+
+@lru_cache(maxsize=512)
+def _compiled(condition: str, zones: tuple[str, ...]) -> Node:
+    try:
+        return conditions.compiled(json.loads(condition), zones)
+    except RecursionError:
+        raise BadCondition("", "is nested too deeply") from None
+
+
+@lru_cache(maxsize=512)
+def _networks(written: str) -> tuple[Network, ...] | None:
+    """The networks of a zone, None where they can't be read."""
+    given = json.loads(written)
+    try:
+        return tuple(network(text) for text in given) if isinstance(given, list) else None
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True)
@@ -72,9 +89,9 @@ class RuleBook:
     rules: tuple[Rule, ...]
     zones: dict[str, tuple[Network, ...] | None]
 
-    @property
-    def known_zones(self) -> list[str]:
-        return sorted(name for name, networks in self.zones.items() if networks is not None)
+    @cached_property
+    def known_zones(self) -> tuple[str, ...]:
+        return tuple(sorted(name for name, networks in self.zones.items() if networks is not None))
 
     def zones_of(self, address: str | None) -> Any:
         if address is None:
@@ -93,30 +110,33 @@ class RuleBook:
         return replace(self, rules=tuple(rule for rule in self.rules if rule.uid != policy.uid))
 
     def with_zone(self, zone: Zone) -> "RuleBook":
-        return replace(self, zones={**self.zones, zone.name: _readable(zone.networks)})
-
-
-def _readable(networks: Any) -> tuple[Network, ...] | None:
-    try:
-        return _networks(tuple(networks))
-    except (TypeError, ValueError):
-        return None
+        return replace(self, zones={**self.zones, zone.name: _networks(json.dumps(zone.networks))})
 
 
 def load() -> RuleBook:
     """Both tables in one query: the gate is asked in every request of everybody who is signed in."""
-    blank = [Value("") for _ in range(3)]
-    policies = Policy.objects.enabled().values_list(
-        Value("policy"), "uid", "name", "resource", "action", "effect", "condition", "reason"
-    )
-    zones = Zone.objects.values_list(Value("zone"), "uid", "name", *blank, "networks", Value(""))
     rules, found = [], {}
-    for table, *row in policies.union(zones, all=True):
+    for table, *row in _both_tables().all():
         if table == "policy":
             rules.append(Rule(*row))
         else:
-            found[row[1]] = _readable(row[5])
+            found[row[1]] = _networks(row[5])
     return RuleBook(tuple(sorted(rules, key=lambda rule: rule.name)), found)
+
+
+@cache
+def _both_tables() -> QuerySet[Any, Any]:
+    """The query, built once since that costs more than running it; each `all()` of it asks anew."""
+    blank = [Value("") for _ in range(3)]
+    policies = Policy.objects.enabled().values_list(
+        Value("policy"), "uid", "name", "resource", "action", "effect", _text("condition"), "reason"
+    )
+    zones = Zone.objects.values_list(Value("zone"), "uid", "name", *blank, _text("networks"), Value(""))
+    return policies.union(zones, all=True)
+
+
+def _text(column: str) -> Cast:
+    return Cast(column, TextField())
 
 
 # --- judging ------------------------------------------------------------------------------------------------------
@@ -180,11 +200,11 @@ class Court:
     def hear(self, rule: Rule) -> Hearing:
         if rule.uid not in self.heard:
             try:
-                tree = conditions.compiled(rule.condition, self.book.known_zones)
+                tree = _compiled(rule.condition, self.book.known_zones)
                 if rule.effect not in Effect.values:
                     raise BadCondition("effect", f"there is no effect {rule.effect!r}")
                 self.heard[rule.uid] = Hearing(rule, conditions.evaluate(tree, self.read))
-            except (BadCondition, RecursionError) as error:
+            except BadCondition as error:
                 log.error("the policy %s can't be read and refuses what it covers: %s", rule.name, error)
                 self.heard[rule.uid] = Hearing(rule, Answer(None), str(error))
         return self.heard[rule.uid]
@@ -192,7 +212,7 @@ class Court:
     def judge(self, permission: str) -> Verdict:
         if permission not in self.judged:
             hearings = [self.hear(rule) for rule in self.book.rules if rule.covers(permission)]
-            self.judged[permission] = judged(hearings, self._is_fresh())
+            self.judged[permission] = judged(hearings, self._is_fresh)
         return self.judged[permission]
 
     def _is_fresh(self) -> bool:
@@ -200,8 +220,8 @@ class Court:
         return age is not MISSING and timedelta(seconds=age) < STEP_UP_VALID
 
 
-def judged(hearings: Iterable[Hearing], fresh: bool) -> Verdict:
-    """The rule itself, on what was heard. `fresh`: the second factor was proved within the last quarter of an hour."""
+def judged(hearings: Iterable[Hearing], is_fresh: Callable[[], bool]) -> Verdict:
+    """The rule itself, on what was heard. `is_fresh`: whether the second factor was proved lately enough."""
     by_effect: dict[str, list[Hearing]] = {}
     broken = []
     for hearing in hearings:
@@ -217,7 +237,8 @@ def judged(hearings: Iterable[Hearing], fresh: bool) -> Verdict:
     allowing = by_effect.get(Effect.ALLOW, [])
     if allowing and not any(hearing.answer.result is True for hearing in allowing):
         return Verdict(Outcome.DENY, _sentence(allowing), (*allowing,))
-    if not fresh and (asking := [one for one in by_effect.get(Effect.REQUIRE_STEP_UP, []) if one.stands]):
+    asking = [hearing for hearing in by_effect.get(Effect.REQUIRE_STEP_UP, []) if hearing.stands]
+    if asking and not is_fresh():
         return Verdict(Outcome.STEP_UP, f"This needs your second factor again. {_sentence(asking)}", (*asking,))
     return Verdict()
 

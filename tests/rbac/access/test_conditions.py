@@ -226,7 +226,10 @@ STRICTNESS = {"": 0, "step_up": 1, "deny": 2}
 
 def outcome(effects, known):
     book = RuleBook(
-        tuple(Rule(number, f"policy {number}", "*", "*", effect, raw, "why") for number, (effect, raw) in effects),
+        tuple(
+            Rule(number, f"policy {number}", "*", "*", effect, json.dumps(raw), "why")
+            for number, (effect, raw) in effects
+        ),
         dict.fromkeys(ZONES, ()),
     )
     return Court(book, lambda name: known.get(name, MISSING)).judge("findings:read").outcome
@@ -259,7 +262,7 @@ def test_losing_sight_of_a_fact_never_opens_a_door(given_rules, known, lost):
 
 
 def test_no_policies_no_word():
-    assert judged([], fresh=False).outcome == ""
+    assert judged([], lambda: False).outcome == ""
 
 
 # --- bad trees ---
