@@ -5,12 +5,13 @@ from django.conf import settings
 from django.db import models
 from django.db.models.functions import Coalesce
 from django.utils import timezone
+from guardian.models import GroupObjectPermissionBase, UserObjectPermissionBase
 
 from opssight.kernel.access import GuardedQuerySet
 from opssight.kernel.ids import new_uid
 from opssight.kernel.jobs import Job, State
 from opssight.kernel.validation import Line
-from rbac.models import Unit
+from rbac.models import DatedQuerySet, ObjectGrant, Unit
 
 
 class Severity(models.IntegerChoices):
@@ -82,6 +83,36 @@ class Asset(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class AssetUserGrant(ObjectGrant, UserObjectPermissionBase):
+    """One person may do one thing on one asset, or on its scans and findings."""
+
+    content_object = models.ForeignKey(Asset, on_delete=models.CASCADE, related_name="user_grants")
+
+    objects = DatedQuerySet.as_manager()
+
+    class Meta(UserObjectPermissionBase.Meta):
+        default_permissions = ()
+        unique_together = ["user", "permission", "content_object"]
+
+    def __str__(self) -> str:
+        return f"{self.user}: {self.permission.codename} on {self.content_object}"
+
+
+class AssetGroupGrant(ObjectGrant, GroupObjectPermissionBase):
+    """The same for a group."""
+
+    content_object = models.ForeignKey(Asset, on_delete=models.CASCADE, related_name="group_grants")
+
+    objects = DatedQuerySet.as_manager()
+
+    class Meta(GroupObjectPermissionBase.Meta):
+        default_permissions = ()
+        unique_together = ["group", "permission", "content_object"]
+
+    def __str__(self) -> str:
+        return f"{self.group}: {self.permission.codename} on {self.content_object}"
 
 
 class ScanState(models.TextChoices):

@@ -37,6 +37,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django_otp",
     "axes",
+    "guardian",
     "auditlog",
     "csp",
     "django_htmx",
@@ -147,6 +148,9 @@ AXES_DISABLE_ACCESS_LOG = True  # the trail has it
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
 
+ANONYMOUS_USER_NAME = None
+GUARDIAN_MONKEY_PATCH_USER = GUARDIAN_MONKEY_PATCH_GROUP = False
+
 # --- access and trail -------------------------------------------------------------------------------------------
 
 OPSSIGHT_DECIDER = "rbac.decide"
@@ -245,6 +249,7 @@ SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = False
 SILENCED_SYSTEM_CHECKS = [
+    "guardian.W001",  # asks for guardian's backend, which ignores expiry; rbac.decide reads its tables instead
     "security.W021",  # preload binds every sibling host for years: the owner of the domain decides that, not we
 ]
 SESSION_COOKIE_NAME = "__Host-session" if HTTPS else "session"
