@@ -1,9 +1,9 @@
 """One rule set in two forms: `decide` for one question, `permitted` for the rows of a query.
 
-The rule: a valid assignment, held directly or through a group, of a role with the permission (its own or a parent's), at
-the object's unit or above it; or a valid grant on the one object. A deny at the object's unit or above it beats all of
-them. An object without a unit is reached from the root only, an own object by its owner only. What no rule allows is
-denied.
+The rule: a valid assignment, held directly or through a group, of a role with the permission (its own or a parent's),
+at the object's unit or above it; or a valid grant on the one object. A deny at the object's unit or above it beats all
+of them. An object without a unit is reached from the root only, an own object by its owner only. What no rule allows
+is denied.
 """
 
 from typing import Any
@@ -75,7 +75,8 @@ def _below(ancestors: set[int], units: set[int]) -> set[int]:
 
 def units_above(obj: Model, resource: Resource, grants: list[Grant], denies: list[Deny]) -> set[int]:
     """The object's unit and those above it; not asked where only the root matters."""
-    if not resource.unit or all(rule.at_root for rule in [*grants, *denies]):
+    below_root = any(not grant.at_root for grant in grants) or any(not deny.at_root for deny in denies)
+    if not resource.unit or not below_root:
         return set()
     rows = UnitPath.objects.filter(descendant=unit_id(obj, resource))
     return set(rows.values_list("ancestor_id", flat=True))

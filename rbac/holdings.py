@@ -78,7 +78,7 @@ class Deny:
 
 @dataclass
 class Holdings:
-    """`grants` by permission, the wider ones first; `granted_models` are those with a single-object grant for the user."""
+    """`grants` by permission, the wider ones first; `granted_models` carry a single-object grant for the user."""
 
     grants: dict[str, list[Grant]] = field(default_factory=dict)
     denies: list[Deny] = field(default_factory=list)

@@ -84,6 +84,10 @@ class Role(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def own_permissions(self) -> list[str]:
+        return sorted(row.permission for row in self.permissions.all())
+
 
 class RolePermission(models.Model):
     """One permission of a role, as its registered name."""

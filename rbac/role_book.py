@@ -95,7 +95,8 @@ def rebuild_effects() -> None:
     own: dict[int, list[str]] = defaultdict(list)
     for role_id, permission in RolePermission.objects.values_list("role_id", "permission"):
         own[role_id].append(permission)
-    above, wanted = _parents(), {}
+    above = _parents()
+    wanted: dict[tuple[int, str], int] = {}
     for role_id in Role.objects.values_list("pk", flat=True):
         queue, seen = [role_id], {role_id}
         for current in queue:

@@ -98,8 +98,12 @@ def revoke_assignment(assignment: RoleAssignment, *, by: User | None = None) -> 
     with keep_an_administrator():
         if by is not None and not decide(by, "assignments:delete", assignment).allowed:
             raise Forbidden("assignments:delete", assignment)
-        told = {"role": assignment.role.key, "unit": str(assignment.unit)}
-        events.ROLE_REVOKED.emit(target=assignment, account=str(assignment.user or assignment.group), **told)
+        events.ROLE_REVOKED.emit(
+            target=assignment,
+            role=assignment.role.key,
+            unit=str(assignment.unit),
+            account=str(assignment.user or assignment.group),
+        )
         assignment.delete()
 
 
@@ -110,9 +114,8 @@ def _may_give(assignment: RoleAssignment, by: User) -> None:
     _not_to_oneself(assignment.user, assignment.group, by)
     wanted = set(assignment.role.effects.values_list("permission", flat=True))
     if lacking := sorted(wanted - _held_at(by, assignment.unit)):
-        raise NotYours(
-            f"You can't give {assignment.role} at {assignment.unit}: you don't hold {', '.join(lacking[:5])} there yourself."
-        )
+        what = ", ".join(lacking[:5])
+        raise NotYours(f"You can't give {assignment.role} at {assignment.unit}: you don't hold {what} there yourself.")
 
 
 def _not_to_oneself(user: User | None, group: Group | None, by: User) -> None:
@@ -217,7 +220,8 @@ def grant_on_object(
     grant.save()
     events.OBJECT_GRANTED.emit(target=obj, permission=permission, account=str(subject))
     forget()
-    return grant  # type: ignore[no-any-return]
+    made: ObjectGrant = grant
+    return made
 
 
 @transaction.atomic

@@ -90,7 +90,7 @@ class AssetUserGrant(ObjectGrant, UserObjectPermissionBase):
 
     content_object = models.ForeignKey(Asset, on_delete=models.CASCADE, related_name="user_grants")
 
-    objects = DatedQuerySet.as_manager()
+    objects = DatedQuerySet.as_manager()  # type: ignore[assignment,misc]  # guardian's manager is not used
 
     class Meta(UserObjectPermissionBase.Meta):
         default_permissions = ()
@@ -105,7 +105,7 @@ class AssetGroupGrant(ObjectGrant, GroupObjectPermissionBase):
 
     content_object = models.ForeignKey(Asset, on_delete=models.CASCADE, related_name="group_grants")
 
-    objects = DatedQuerySet.as_manager()
+    objects = DatedQuerySet.as_manager()  # type: ignore[assignment,misc]
 
     class Meta(GroupObjectPermissionBase.Meta):
         default_permissions = ()

@@ -23,6 +23,7 @@ PLACES = {
     "trail": "trail",
     "trail-entry": "trail",
     "my-security": "my-security",
+    "access": "access",
     "renew-codes": "my-security",
     "api-guide": "my-security",
 }
@@ -47,6 +48,7 @@ class Shell:
     scan: bool = False
     trail: bool = False
     users: bool = False
+    explain: bool = False
     admin: bool = False
     unresolved: int = 0
     here: str = ""
@@ -56,6 +58,7 @@ class Shell:
             (self.findings or self.trail, "overview", "Overview", "overview", ""),
             (self.findings, "findings", "Findings", "findings", figure(self.unresolved)),
             (self.trail, "trail", "Audit trail", "trail", ""),
+            (self.explain, "access", "Access", "key", ""),
             (self.admin, "admin:index", "Admin", "admin", ""),
             (True, "my-security", "My security", "shield", ""),
         ]
@@ -89,6 +92,7 @@ def _read(request: HttpRequest) -> Shell:
         scan=decide(user, "scans:create").allowed,
         trail=decide(user, "trail:read").allowed,
         users=decide(user, "users:read").allowed,
+        explain=decide(user, "access:explain").allowed,
         admin=decide(user, "admin:enter").allowed,
         here=request.resolver_match.url_name or "" if request.resolver_match else "",
         **ask(user, unresolved=Finding.objects.unresolved().permitted(user, "findings:read")),

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from opssight.console.views import api, findings, my_security, overview, scans, theme, trail
+from opssight.console.views import access, api, findings, my_security, overview, scans, theme, trail
 
 urlpatterns = [
     path("", overview.overview, name="overview"),
@@ -13,6 +13,7 @@ urlpatterns = [
     path("trail", trail.trail, name="trail"),
     path("trail/<uuid:uid>", trail.entry, name="trail-entry"),
     path("my-security", my_security.my_security, name="my-security"),
+    path("access", access.access, name="access"),
     path("api-guide", api.guide, name="api-guide"),
     path("theme", theme.theme, name="theme"),
 ]

@@ -17,8 +17,8 @@ from django.utils import timezone
 from accounts.models import User
 from audit.models import AuditEntry
 from opssight.kernel.admin import GuardedAdmin
-from rbac.models import Role, RoleAssignment, Unit
-from rbac.services import assign_role, create_unit, root_unit
+from rbac.models import DenyRule, Role, RoleAssignment, Unit
+from rbac.services import assign_role, create_unit, root_unit, save_deny
 from scanning.models import Asset, Finding, Scan, Severity
 from tests.conftest import enrolled, make_person
 
@@ -56,6 +56,9 @@ MAKE: dict[str, Callable[[Unit], Model]] = {
     "rbac.unit": lambda unit: create_unit(f"below {unit.name}", parent=unit),
     "rbac.role": lambda unit: Role.objects.create(key=f"role-{unit.name}", name=f"Role {unit.name}"),
     "rbac.roleassignment": assignment,
+    "rbac.denyrule": lambda unit: save_deny(
+        DenyRule(user=person(unit), permission="me:read", unit=unit, reason=f"because {unit.name}")
+    ),
     "audit.auditentry": lambda unit: AuditEntry.objects.filter(object_pk=str(asset(unit).pk)).latest("id"),
     "scanning.asset": asset,
     "scanning.scan": scan,

@@ -52,8 +52,8 @@ class Undo(Exception):
 
 
 @given(rule_set=rules)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_decide_and_permitted_agree(db, rule_set):
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_decide_and_permitted_agree(custom_roles, rule_set):
     try:
         with transaction.atomic():
             user = build(rule_set)
@@ -62,6 +62,12 @@ def test_decide_and_permitted_agree(db, rule_set):
             raise Undo
     except Undo:
         pass
+
+
+@pytest.fixture
+def custom_roles(db) -> None:
+    custom = role_book.save_role(Role(key="custom", name="custom"), permissions={"assets:create"}, parents=[])
+    role_book.save_role(Role(key="custom-child", name="custom child"), permissions={"scans:read"}, parents=[custom])
 
 
 def dates(span: tuple[int, int | None]) -> dict[str, object]:
@@ -77,18 +83,16 @@ def build(rule_set: dict) -> User:
     """The organisation of one example. Rows are written past the services, which would refuse some of them."""
     user, group = User.objects.create(email="someone@example.org"), Group.objects.create(name="some group")
     user.groups.add(group)
-    custom = role_book.save_role(Role(key="custom", name="custom"), permissions={"assets:create"}, parents=[])
-    role_book.save_role(Role(key="custom-child", name="custom child"), permissions={"scans:read"}, parents=[custom])
-    units = [services.root_unit()]
-    for number, parent in enumerate(rule_set["parents"]):
-        units.append(services.create_unit(f"unit {number}", parent=units[parent % len(units)]))
-    assets = [Asset.objects.create(name=f"asset of {unit}", location=f"/{unit}", unit=unit) for unit in units]
-    for asset in assets:
-        scan = Scan.objects.create(asset=asset, scanner="bandit")
-        Finding.objects.create(
-            asset=asset, scanner="bandit", fingerprint="1", rule="B1", title="t", severity=Severity.LOW, path="a.py",
-            first_seen_at=NOW, last_seen_at=NOW, first_scan=scan, last_scan=scan,
-        )  # fmt: skip
+    units = planted(rule_set["parents"])
+    assets = Asset.objects.bulk_create(Asset(name=f"asset of {unit}", location=f"/{unit}", unit=unit) for unit in units)
+    scans = Scan.objects.bulk_create(Scan(asset=asset, scanner="bandit") for asset in assets)
+    Finding.objects.bulk_create(
+        Finding(
+            asset=scan.asset, scanner="bandit", fingerprint="1", rule="B1", title="t", severity=Severity.LOW,
+            path="a.py", first_seen_at=NOW, last_seen_at=NOW, first_scan=scan, last_scan=scan,
+        )
+        for scan in scans
+    )  # fmt: skip
     for key, where, span, by_group in rule_set["assignments"]:
         RoleAssignment.objects.create(
             user=None if by_group else user, group=group if by_group else None,
@@ -104,6 +108,22 @@ def build(rule_set: dict) -> User:
         table, who = (AssetGroupGrant, {"group": group}) if by_group else (AssetUserGrant, {"user": user})
         table.objects.create(permission=row, content_object=assets[where], **who, **dates(span))
     return user
+
+
+def planted(parents: list[int]) -> list[Unit]:
+    """The root and a unit per entry, whose parent is an earlier one; with the closure, worked out here anew."""
+    units, above = [services.root_unit()], [[0]]
+    for number, parent in enumerate(parents):
+        parent %= len(units)
+        units.append(Unit.objects.create(name=f"unit {number}", parent=units[parent]))
+        above.append([number + 1, *above[parent]])
+    UnitPath.objects.bulk_create(
+        UnitPath(ancestor=units[ancestor], descendant=units[unit], depth=depth)
+        for unit, line in enumerate(above)
+        for depth, ancestor in enumerate(line)
+        if unit
+    )
+    return units
 
 
 def check_agreement(user: User, permission: str) -> None:
