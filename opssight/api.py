@@ -5,13 +5,14 @@ from django.urls import path, re_path
 from rest_framework.routers import SimpleRouter
 
 import audit.api
+import compliance.api
 import scanning.api
 from opssight.kernel.errors import problem_json
 from opssight.kernel.guards import public
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 _names: set[str] = set()
-for routes in (scanning.api.routes, audit.api.routes):
+for routes in (compliance.api.routes, scanning.api.routes, audit.api.routes):
     for name, viewset in routes:
         if name in _names:
             raise ValueError(f"two resources are called {name}")

@@ -55,6 +55,21 @@ class AssetQuerySet(GuardedQuerySet["Asset"]):
             unresolved=Coalesce(models.Subquery(counted), 0),
         )
 
+    def with_endings(self, *, at: datetime) -> Self:
+        """What runs that ended by `at` say of each: `completed_at` of the newest completed one, and `ended_at` and
+        `ended_as` of the newest of any state; None where there is none.
+
+        A run that is still going changes nothing: until it ends, the one before it speaks for the asset.
+        """
+        ended = Scan.objects.finished().filter(asset=models.OuterRef("pk"), finished_at__lte=at)
+        newest = ended.order_by("-finished_at", "-id")
+        completed = newest.filter(state=ScanState.COMPLETED)
+        return self.annotate(
+            completed_at=models.Subquery(completed.values("finished_at")[:1]),
+            ended_at=models.Subquery(newest.values("finished_at")[:1]),
+            ended_as=models.Subquery(newest.values("state")[:1]),
+        )
+
 
 class Asset(models.Model):
     """Something that is scanned. `location` is what the kind says: a folder's path; the installation needs none."""

@@ -12,7 +12,9 @@ from django.db.migrations.executor import MigrationExecutor
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    with (settings.HOME / "run" / "migrate.lock").open("w") as lock:
+    run = settings.HOME / "run"
+    run.mkdir(mode=0o700, parents=True, exist_ok=True)  # where every secret comes from outside, nobody made it yet
+    with (run / "migrate.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from celery.schedules import crontab
 from csp.constants import NONE, SELF
 
 from opssight.settings import env
@@ -171,6 +172,8 @@ CELERY_TASK_ROUTES = {"scanning.tasks.run_scan": {"queue": "scans"}}
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "requeue-overdue-jobs": {"task": "opssight.tasks.requeue_overdue_jobs", "schedule": 30.0},
+    # At the full hour rather than an hour after the start, so that restarts don't put it off.
+    "evaluate-controls": {"task": "compliance.tasks.evaluate_controls", "schedule": crontab(minute=0)},
 }
 
 # --- API --------------------------------------------------------------------------------------------------------

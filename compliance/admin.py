@@ -1,0 +1,60 @@
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from compliance.models import Control, Framework, Result
+from opssight.kernel.guards import GuardedAdmin
+
+
+class ReadOnly(GuardedAdmin):
+    """The catalogue is written by migrations, results by evaluations; nobody edits either."""
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        return {}
+
+
+@admin.register(Framework)
+class FrameworkAdmin(ReadOnly):
+    resource = "frameworks"
+    list_display = ["name", "version", "key"]
+    fields = ["name", "version", "key", "asks"]
+    readonly_fields = ["asks"]
+
+    @admin.display(description="requirements")
+    def asks(self, framework: Framework) -> str:
+        return ", ".join(framework.requirements.order_by("id").values_list("ref", flat=True))
+
+
+@admin.register(Control)
+class ControlAdmin(ReadOnly):
+    resource = "controls"
+    list_display = ["key", "title", "kind", "weight", "max_age_hours"]
+    list_filter = ["kind"]
+    search_fields = ["key", "title"]
+    ordering = ["key"]
+    fields = ["key", "title", "description", "kind", "weight", "max_age_hours", "params", "serves"]
+    readonly_fields = ["serves"]
+
+    @admin.display
+    def serves(self, control: Control) -> str:
+        return ", ".join(str(r) for r in control.requirements.select_related("framework").order_by("id"))
+
+
+@admin.register(Result)
+class ResultAdmin(ReadOnly):
+    """As recorded. How a control stands now, and the rows behind, are on its page in the console."""
+
+    resource = "results"
+    list_display = ["id", "control", "state", "failed", "population", "evaluated_at", "valid_until"]
+    list_filter = ["state", "control"]
+    list_select_related = ["control"]
+    ordering = ["-id"]
+    fields = [
+        "uid", "control", "state", "reason", "failed", "population", "params", "evaluated_at", "valid_until", "digest",
+    ]  # fmt: skip
+    readonly_fields = ["uid", "digest"]
+
+    @admin.display
+    def digest(self, result: Result) -> str:
+        return result.row_set.digest
