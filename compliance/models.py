@@ -196,10 +196,13 @@ class Result(AppendOnlyModel):
     def __str__(self) -> str:
         return f"{self.control.key} {self.get_state_display().lower()}"
 
+    def is_stale(self, at: datetime) -> bool:
+        return at > self.valid_until
+
     def read_at(self, at: datetime) -> tuple[State, str]:
         """State and reason as they may be read at `at`: what is older than it counts says nothing any more, nor does
         what a wrong clock dated ahead."""
-        if at > self.valid_until:
+        if self.is_stale(at):
             hours = (self.valid_until - self.evaluated_at) // timedelta(hours=1)
             return State.UNKNOWN, f"Stale: this result counted for {hours} hours only. Evaluate the control again."
         if self.evaluated_at > at + CLOCKS_DIFFER:

@@ -162,6 +162,14 @@ class Reading:
     result: Result | None
     state: State
     reason: str
+    stale: bool
+
+    @property
+    def kind(self) -> str:
+        """The state, with the two kinds of unknown that say why told apart: never evaluated, and grown too old."""
+        if self.result is None:
+            return "never"
+        return "stale" if self.stale else str(self.state)
 
 
 def readings(controls: Iterable[Control], *, at: datetime) -> list[Reading]:
@@ -169,14 +177,14 @@ def readings(controls: Iterable[Control], *, at: datetime) -> list[Reading]:
     controls = list(controls)
     latest: list[int | None] = [control.latest_id for control in controls]  # type: ignore[attr-defined]
     results = Result.objects.select_related("row_set").in_bulk([pk for pk in latest if pk])
-    return [
-        _reading(control, results.get(pk) if pk else None, at) for control, pk in zip(controls, latest, strict=True)
-    ]
+    return [reading(control, results.get(pk) if pk else None, at) for control, pk in zip(controls, latest, strict=True)]
 
 
-def _reading(control: Control, result: Result | None, at: datetime) -> Reading:
-    state, reason = result.read_at(at) if result else (State.UNKNOWN, NEVER)
-    return Reading(control, result, state, reason)
+def reading(control: Control, result: Result | None, at: datetime) -> Reading:
+    """How `control` stands if `result` is its newest one."""
+    if result is None:
+        return Reading(control, None, State.UNKNOWN, NEVER, stale=False)
+    return Reading(control, result, *result.read_at(at), stale=result.is_stale(at))
 
 
 @dataclass(frozen=True)

@@ -45,16 +45,6 @@ def due_at(severity: int, found: datetime) -> datetime | None:
 
 
 class AssetQuerySet(GuardedQuerySet["Asset"]):
-    def with_standing(self) -> Self:
-        """Each with `latest_scan` (an id, or None where it was never scanned) and its number of `unresolved` findings."""
-        latest = Scan.objects.filter(asset=models.OuterRef("pk")).order_by("-id").values("pk")[:1]
-        found = Finding.objects.unresolved().filter(asset=models.OuterRef("pk")).order_by().values("asset")
-        counted = found.annotate(n=models.Count("pk")).values("n")
-        return self.annotate(
-            latest_scan=models.Subquery(latest),
-            unresolved=Coalesce(models.Subquery(counted), 0),
-        )
-
     def with_endings(self, *, at: datetime) -> Self:
         """What runs that ended by `at` say of each: `completed_at` of the newest completed one, and `ended_at` and
         `ended_as` of the newest of any state; None where there is none.
@@ -68,6 +58,16 @@ class AssetQuerySet(GuardedQuerySet["Asset"]):
             completed_at=models.Subquery(completed.values("finished_at")[:1]),
             ended_at=models.Subquery(newest.values("finished_at")[:1]),
             ended_as=models.Subquery(newest.values("state")[:1]),
+        )
+
+    def with_standing(self) -> Self:
+        """Each with `latest_scan` (an id, or None where it was never scanned) and its number of `unresolved` findings."""
+        latest = Scan.objects.filter(asset=models.OuterRef("pk")).order_by("-id").values("pk")[:1]
+        found = Finding.objects.unresolved().filter(asset=models.OuterRef("pk")).order_by().values("asset")
+        counted = found.annotate(n=models.Count("pk")).values("n")
+        return self.annotate(
+            latest_scan=models.Subquery(latest),
+            unresolved=Coalesce(models.Subquery(counted), 0),
         )
 
 

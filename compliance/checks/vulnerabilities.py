@@ -15,7 +15,8 @@ NO_ASSETS = "There are no assets, so there is nothing to test. Add what you run,
 @control_test("vuln.cadence")
 def every_asset_was_scanned_in_time(params: dict[str, Any], at: datetime) -> Evaluation:
     hours: int = params["within_hours"]
-    rows = [_scanned(asset, since=at - timedelta(hours=hours)) for asset in Asset.objects.with_endings(at=at)]
+    since = at - timedelta(hours=hours)
+    rows = [_scanned(asset, since) for asset in Asset.objects.with_endings(at=at).order_by("name")]
     if not rows:
         return unknown(NO_ASSETS)
     late = sum(row.failed for row in rows)
@@ -28,7 +29,7 @@ def every_asset_was_scanned_in_time(params: dict[str, Any], at: datetime) -> Eva
     return Evaluation(rows, f"Every asset has a completed scan of the last {hours} hours, {len(rows)} of {len(rows)}.")
 
 
-def _scanned(asset: Any, *, since: datetime) -> Row:
+def _scanned(asset: Any, since: datetime) -> Row:
     completed = asset.completed_at
     detail = f"Last completed scan {moment(completed)}" if completed else "No completed scan"
     if asset.ended_as is None:
@@ -43,7 +44,7 @@ def no_critical_finding_is_past_its_deadline(params: dict[str, Any], at: datetim
     """What a scan doesn't report any more is fixed only by a completed one, so the others say nothing of deadlines."""
     hours: int = params["fresh_hours"]
     since = at - timedelta(hours=hours)
-    assets: list[Any] = list(Asset.objects.with_endings(at=at))
+    assets: list[Any] = list(Asset.objects.with_endings(at=at).order_by("name"))
     fresh = [asset for asset in assets if _is_known(asset, since)]
     left_out = [f"{asset.name} ({_why_left_out(asset)})" for asset in assets if not _is_known(asset, since)]
     if not assets:

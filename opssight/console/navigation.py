@@ -20,6 +20,8 @@ PLACES = {
     "scans": "findings",
     "scan": "findings",
     "scan-progress": "findings",
+    "controls": "controls",
+    "control": "controls",
     "trail": "trail",
     "trail-entry": "trail",
     "my-security": "my-security",
@@ -43,6 +45,7 @@ class Shell:
 
     findings: bool = False
     scans: bool = False
+    controls: bool = False
     trail: bool = False
     users: bool = False
     admin: bool = False
@@ -53,6 +56,7 @@ class Shell:
         offered = [
             (self.findings or self.trail, "overview", "Overview", "overview", ""),
             (self.findings, "findings", "Findings", "findings", figure(self.unresolved)),
+            (self.controls, "controls", "Compliance", "controls", ""),
             (self.trail, "trail", "Audit trail", "trail", ""),
             (self.admin, "admin:index", "Admin", "admin", ""),
             (True, "my-security", "My security", "shield", ""),
@@ -85,6 +89,7 @@ def _read(request: HttpRequest) -> Shell:
         user,
         findings=condition(user, "findings:read"),
         scans=condition(user, "scans:read"),
+        controls=condition(user, "controls:read"),
         trail=condition(user, "trail:read"),
         users=condition(user, "users:read"),
         admin=condition(user, "admin:enter"),
