@@ -82,7 +82,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "opssight.console.navigation.shell",
             ],
-            "builtins": ["opssight.console.templatetags.console"],
+            "builtins": ["opssight.console.templatetags.console", "opssight.console.templatetags.controls"],
         },
     },
 ]
