@@ -26,6 +26,6 @@ def control_state(kind: str, css: str = "st") -> dict[str, str]:
 
 
 @register.filter
-def tells(result: Result | None) -> bool:
+def counted(result: Result | None) -> bool:
     """Whether its figures say something; those of an error or an unknown don't."""
     return result is not None and result.population > 0
