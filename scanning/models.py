@@ -61,14 +61,14 @@ class AssetQuerySet(GuardedQuerySet["Asset"]):
         )
 
     def with_standing(self) -> Self:
-        """Each with `latest_scan` (an id, or None where it was never scanned) and its number of `unresolved` findings."""
+        """Each with `latest_scan` (an id; None: never scanned) and its number of `unresolved` findings, most first."""
         latest = Scan.objects.filter(asset=models.OuterRef("pk")).order_by("-id").values("pk")[:1]
         found = Finding.objects.unresolved().filter(asset=models.OuterRef("pk")).order_by().values("asset")
         counted = found.annotate(n=models.Count("pk")).values("n")
         return self.annotate(
             latest_scan=models.Subquery(latest),
             unresolved=Coalesce(models.Subquery(counted), 0),
-        )
+        ).order_by("-unresolved", "name")
 
 
 class Asset(models.Model):

@@ -3,7 +3,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, resolve_url
 from django.utils.http import urlencode
 
-from opssight.kernel.access import decide
+from opssight.kernel.access import check
 from opssight.kernel.guards import is_signed_in
 
 
@@ -16,13 +16,13 @@ class OpsSightAdminSite(AdminSite):
     enable_nav_sidebar = False
 
     def has_permission(self, request: HttpRequest) -> bool:
-        return is_signed_in(request.user) and decide(request.user, "admin:enter").allowed
+        """Nobody is sent to sign in; somebody without the permission is refused by its name."""
+        if not is_signed_in(request.user):
+            return False
+        check(request.user, "admin:enter")
+        return True
 
     def login(self, request: HttpRequest, extra_context: dict[str, object] | None = None) -> HttpResponse:
-        """The console's sign-in is the only one; someone signed in without the permission is told so by the index."""
-        from opssight.kernel.access import Forbidden
-
-        if is_signed_in(request.user):
-            raise Forbidden("admin:enter")
+        """The console's sign-in is the only one."""
         wanted = request.GET.get("next", request.get_full_path())
         return redirect(f"{resolve_url('sign-in')}?{urlencode({'next': wanted})}")
