@@ -159,7 +159,10 @@ class Scan(Job):
 
     class Meta:
         default_permissions = ()
-        indexes = [models.Index(fields=["asset", "scanner", "-id"], name="scan_latest")]
+        indexes = [
+            models.Index(fields=["asset", "scanner", "-id"], name="scan_latest"),
+            models.Index(fields=["asset", "-finished_at", "-id"], name="scan_ended"),
+        ]
 
     def __str__(self) -> str:
         return f"Scan {self.pk}: {self.asset}"

@@ -8,7 +8,10 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from audit.models import AuditEntry
+from compliance.checks import base
+from compliance.checks.base import Evaluation, Row
 from compliance.models import Control, Framework, Result
+from opssight.kernel.ids import new_uid
 from rbac.models import Role, RolePermission
 from rbac.services import assign_role, create_unit, root_unit
 from tests.compliance.factories import make_asset, make_scan
@@ -96,6 +99,23 @@ def test_a_reader_of_one_team_sees_no_control_of_the_organisation(eve, client_fo
     result = evaluate("vuln.cadence")
     for path in (*READS, f"results/{result.uid}"):
         assert client_for(eve).get(f"{API}/{path}").status_code == 403
+
+
+def test_rows_of_a_kind_that_is_gone_keep_their_label(adam, client_for, evaluate, monkeypatch):
+    rows = [Row("scanning.container", new_uid(), True, "found", "old container")]
+    monkeypatch.setitem(base.registry, "vuln.cadence", lambda params, at: Evaluation(rows, "x"))
+    result = evaluate("vuln.cadence")
+    assert client_for(adam).get(f"{API}/results/{result.uid}").json()["rows"][0]["label"] == "old container"
+
+
+def test_an_administrator_reads_and_an_officer_of_one_team_evaluates_nothing(eve, dev, client_for):
+    assign_role(dev, "administrator", reason="test")
+    assign_role(eve, "officer", reason="test", unit=create_unit("Team", parent=root_unit()))
+    assert client_for(dev).get(f"{API}/controls").status_code == 200
+    for person in (dev, eve):
+        for address in (f"{API}/controls/vuln.cadence/evaluate", "/compliance/evaluate"):
+            assert client_for(person).post(address).status_code == 403
+    assert not Result.objects.exists()
 
 
 def test_results_are_narrowed_to_a_control_and_a_wrong_one_is_refused(adam, client_for, evaluate):

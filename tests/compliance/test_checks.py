@@ -11,7 +11,7 @@ from compliance.catalogue.controls import CONTROLS
 from compliance.checks import base
 from compliance.models import Control, State
 from rbac.models import Role, RoleAssignment, RolePermission
-from rbac.services import root_unit
+from rbac.services import assign_role, create_unit, root_unit
 from scanning.models import ScanState, Severity, Status
 from tests.compliance.factories import make_asset, make_finding, make_scan
 from tests.conftest import enrolled, make_person
@@ -88,6 +88,11 @@ def test_a_role_held_through_a_group_counts(eve, adam, evaluate):
     eve.groups.add(group)
     give("officer", group=group)
     give("officer", group=Group.objects.create(name="empty"))
+    assert people(evaluate("iam.mfa.privileged")) == {"eve": True}
+
+
+def test_a_role_at_one_team_counts_as_well(eve, evaluate):
+    assign_role(eve, "officer", reason="test", unit=create_unit("Team", parent=root_unit()))
     assert people(evaluate("iam.mfa.privileged")) == {"eve": True}
 
 
