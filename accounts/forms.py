@@ -5,6 +5,7 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 
 from accounts.models import User, normalise_email
+from opssight.kernel.validation import StrictForm
 
 
 class EmailField(forms.EmailField):
@@ -14,12 +15,12 @@ class EmailField(forms.EmailField):
         return normalise_email(super().to_python(value) or "")
 
 
-class SignInForm(forms.Form):
+class SignInForm(StrictForm):
     username = EmailField(label="Work e-mail", max_length=254)
     password = forms.CharField(label="Password", max_length=1024, strip=False, widget=forms.PasswordInput)
 
 
-class SetupForm(forms.Form):
+class SetupForm(StrictForm):
     """Takes possession: e-mail (when the link creates the account) and a password, typed twice."""
 
     email = EmailField(label="Your work e-mail", max_length=254)
@@ -40,7 +41,7 @@ class SetupForm(forms.Form):
         return email
 
     def clean(self) -> dict[str, Any]:
-        data = super().clean() or {}
+        data = super().clean()
         password, again = data.get("password"), data.get("again")
         if password and again and password != again:
             self.add_error("again", "The two passwords differ.")

@@ -1,14 +1,19 @@
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from compliance import services
 from compliance.models import Control, Framework, Result
-from opssight.kernel.guards import GuardedAdmin
+from opssight.kernel.access import decide
+from opssight.kernel.admin import GuardedAdmin
 
 
 class ReadOnly(GuardedAdmin):
     """The catalogue is written by migrations, results by evaluations; nobody edits either."""
+
+    task = "Evidence"
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         return {}
@@ -18,6 +23,7 @@ class ReadOnly(GuardedAdmin):
 class FrameworkAdmin(ReadOnly):
     resource = "frameworks"
     list_display = ["name", "version", "key"]
+    ordering = ["key"]
     fields = ["name", "version", "key", "asks"]
     readonly_fields = ["asks"]
 
@@ -27,14 +33,26 @@ class FrameworkAdmin(ReadOnly):
 
 
 @admin.register(Control)
-class ControlAdmin(ReadOnly):
+class ControlAdmin(GuardedAdmin):
     resource = "controls"
+    task = "Evidence"
+    console = "control"
     list_display = ["key", "title", "kind", "weight", "max_age_hours"]
     list_filter = ["kind"]
     search_fields = ["key", "title"]
     ordering = ["key"]
     fields = ["key", "title", "description", "kind", "weight", "max_age_hours", "params", "serves"]
     readonly_fields = ["serves"]
+    actions = ["evaluate"]
+
+    def has_evaluate_permission(self, request: HttpRequest) -> bool:
+        return decide(request.user, "controls:evaluate").allowed
+
+    @admin.action(description="Evaluate selected controls", permissions=["evaluate"])
+    def evaluate(self, request: HttpRequest, queryset: QuerySet[Control]) -> None:
+        for control in queryset:
+            result = services.evaluate(control)
+            messages.success(request, f"{control.key}: {result.get_state_display().lower()}.")
 
     @admin.display
     def serves(self, control: Control) -> str:

@@ -1,20 +1,25 @@
 from typing import Any
 
+import django_filters
+from django.db.models import QuerySet
 from django.http import Http404
+from django.urls import reverse
 from django.utils import timezone
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
 from rest_framework.decorators import action
-from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from compliance import services
-from compliance.models import Contribution, Control, Framework, Requirement, Result
-from opssight.kernel.guards import GuardedMixin
+from compliance.models import Contribution, Control, Framework, Requirement, Result, State
+from compliance.services import Reading
+from opssight.kernel.rest.filters import ChoiceIn, FilterSet, choices
+from opssight.kernel.rest.serializers import StrictModelSerializer, StrictSerializer
+from opssight.kernel.rest.views import List, Resource, Retrieve
 
 
-class ContributionSerializer(serializers.ModelSerializer[Contribution]):
+class ContributionSerializer(StrictModelSerializer):
     framework = serializers.CharField(source="requirement.framework.key", read_only=True)
     requirement = serializers.CharField(source="requirement.ref", read_only=True)
     title = serializers.CharField(source="requirement.title", read_only=True)
@@ -24,44 +29,47 @@ class ContributionSerializer(serializers.ModelSerializer[Contribution]):
         fields = ["framework", "requirement", "title"]
 
 
-class ReadingSerializer(serializers.Serializer[Any]):
+class ControlSerializer(StrictSerializer):
     """A `Reading`: a control with its state as it reads now. Figures and times are its newest result's, or null."""
 
-    uid = serializers.UUIDField(source="control.uid")
-    key = serializers.CharField(source="control.key")
-    title = serializers.CharField(source="control.title")
-    description = serializers.CharField(source="control.description")
-    kind = serializers.CharField(source="control.kind")
-    weight = serializers.IntegerField(source="control.weight")
-    max_age_hours = serializers.IntegerField(source="control.max_age_hours")
-    params = serializers.JSONField(source="control.params")
-    contributes_to = ContributionSerializer(source="control.contributions", many=True)
-    state = serializers.CharField()
-    reason = serializers.CharField()
-    population = serializers.IntegerField(source="result.population", default=None)
-    failed = serializers.IntegerField(source="result.failed", default=None)
-    evaluated_at = serializers.DateTimeField(source="result.evaluated_at", default=None)
-    valid_until = serializers.DateTimeField(source="result.valid_until", default=None)
-    result = serializers.UUIDField(source="result.uid", default=None)
+    uid = serializers.UUIDField(source="control.uid", read_only=True)
+    key = serializers.CharField(source="control.key", read_only=True)
+    title = serializers.CharField(source="control.title", read_only=True)
+    description = serializers.CharField(source="control.description", read_only=True)
+    kind = serializers.ChoiceField(Control.Kind.choices, source="control.kind", read_only=True)
+    weight = serializers.IntegerField(source="control.weight", read_only=True)
+    max_age_hours = serializers.IntegerField(source="control.max_age_hours", read_only=True)
+    params = serializers.JSONField(source="control.params", read_only=True)
+    contributes_to = ContributionSerializer(source="control.contributions", many=True, read_only=True)
+    state = serializers.ChoiceField(State.choices, read_only=True)
+    reason = serializers.CharField(read_only=True)
+    population = serializers.IntegerField(source="result.population", read_only=True, allow_null=True)
+    failed = serializers.IntegerField(source="result.failed", read_only=True, allow_null=True)
+    evaluated_at = serializers.DateTimeField(source="result.evaluated_at", read_only=True, allow_null=True)
+    valid_until = serializers.DateTimeField(source="result.valid_until", read_only=True, allow_null=True)
+    result = serializers.UUIDField(source="result.uid", read_only=True, allow_null=True)
+
+    class Meta:
+        fields: list[str] = []  # declared above, all of them
 
 
-class RowSerializer(serializers.Serializer[Any]):
+class RowSerializer(StrictSerializer):
     """A `NamedRow`."""
 
-    resource_type = serializers.CharField(source="row.resource_type")
-    uid = serializers.UUIDField(source="row.resource_uid")
-    label = serializers.CharField(source="name")  # type: ignore[assignment]  # taken by DRF's metaclass
-    failed = serializers.BooleanField(source="row.failed")
-    detail = serializers.CharField(source="row.detail")
+    resource_type = serializers.CharField(source="row.resource_type", read_only=True)
+    uid = serializers.UUIDField(source="row.resource_uid", read_only=True)
+    label = serializers.CharField(source="name", read_only=True)  # type: ignore[assignment]  # DRF's metaclass takes it
+    failed = serializers.BooleanField(source="row.failed", read_only=True)
+    detail = serializers.CharField(source="row.detail", read_only=True)
 
 
-class ResultSerializer(serializers.ModelSerializer[Result]):
+class ResultSerializer(StrictModelSerializer):
     """`state` and `reason` are as they read now, so that an old pass is none; `recorded_state` is what was found."""
 
     control = serializers.CharField(source="control.key", read_only=True)
     state = serializers.SerializerMethodField()
     reason = serializers.SerializerMethodField()
-    recorded_state = serializers.CharField(source="state", read_only=True)
+    recorded_state = serializers.ChoiceField(State.choices, source="state", read_only=True)
     recorded_reason = serializers.CharField(source="reason", read_only=True)
     digest = serializers.CharField(source="row_set.digest", read_only=True)
 
@@ -71,8 +79,9 @@ class ResultSerializer(serializers.ModelSerializer[Result]):
             "uid", "control", "state", "reason", "recorded_state", "recorded_reason", "population", "failed",
             "evaluated_at", "valid_until", "params", "digest",
         ]  # fmt: skip
+        read_only_fields = fields
 
-    def get_state(self, result: Result) -> str:
+    def get_state(self, result: Result) -> State:
         return result.state_at(timezone.now())
 
     def get_reason(self, result: Result) -> str:
@@ -80,17 +89,16 @@ class ResultSerializer(serializers.ModelSerializer[Result]):
 
 
 class ResultWithRowsSerializer(ResultSerializer):
-    rows = serializers.SerializerMethodField()
+    """The whole population, failing rows first; from `_with_rows`."""
+
+    rows = RowSerializer(source="named_rows", many=True, read_only=True)
 
     class Meta(ResultSerializer.Meta):
         fields = [*ResultSerializer.Meta.fields, "rows"]
-
-    def get_rows(self, result: Result) -> Any:
-        rows = services.named(result.row_set.rows.order_by("-failed", "id"), self.context["request"].user)
-        return RowSerializer(rows, many=True).data
+        read_only_fields = fields
 
 
-class RequirementSerializer(serializers.ModelSerializer[Requirement]):
+class RequirementSerializer(StrictModelSerializer):
     controls: "serializers.SlugRelatedField[Any]" = serializers.SlugRelatedField(
         slug_field="key", many=True, read_only=True
     )
@@ -100,62 +108,76 @@ class RequirementSerializer(serializers.ModelSerializer[Requirement]):
         fields = ["ref", "title", "controls"]
 
 
-class FrameworkSerializer(serializers.ModelSerializer[Framework]):
+class FrameworkSerializer(StrictModelSerializer):
     requirements = RequirementSerializer(many=True, read_only=True)
 
     class Meta:
         model = Framework
         fields = ["uid", "key", "name", "version", "requirements"]
+        read_only_fields = fields
 
 
-class ControlViewSet(GuardedMixin, ReadOnlyModelViewSet[Control]):
+class ResultFilter(FilterSet):
+    control = django_filters.CharFilter(method="of_control", help_text="The key or uid of a control.")
+    recorded_state = ChoiceIn(field_name="state", choices=choices(State))
+    since = django_filters.IsoDateTimeFilter(field_name="evaluated_at", lookup_expr="gte")
+    until = django_filters.IsoDateTimeFilter(field_name="evaluated_at", lookup_expr="lt")
+
+    def of_control(self, queryset: QuerySet[Result], name: str, value: str) -> QuerySet[Result]:
+        control = Control.objects.named(value).first()
+        if control is None:
+            raise serializers.ValidationError({name: "is not the key or uid of a control."})
+        return queryset.filter(control=control)
+
+
+def _with_rows(result: Result, reader: Any) -> Result:
+    """Gives the result its `named_rows`, as `reader` may see them."""
+    rows = services.named(result.row_set.rows.order_by("-failed", "id"), reader)
+    result.named_rows = rows  # type: ignore[attr-defined]
+    return result
+
+
+class ControlViewSet(Resource, List, Retrieve):
     resource = "controls"
     queryset = Control.objects.with_latest().prefetch_related("contributions__requirement__framework")
-    serializer_class = ReadingSerializer
+    serializer_class = ControlSerializer
     page_order = ["key"]
-    lookup_value_converter = "str"  # a key or a uid
+    lookup_url_kwarg = "key"  # or a uid
+    lookup_value_converter = "str"
 
     def paginate_queryset(self, queryset: Any) -> Any:
         return services.readings(super().paginate_queryset(queryset) or [], at=timezone.now())
 
-    def get_object(self) -> Control:
+    def get_object(self) -> Reading:
         controls: Any = self.get_queryset()
-        control: Control | None = controls.named(self.kwargs["uid"]).first()
+        control: Control | None = controls.named(self.kwargs["key"]).first()
         if control is None:
             raise Http404
         self.check_object_permissions(self.request, control)
-        return control
+        return services.readings([control], at=timezone.now())[0]
 
-    def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        (reading,) = services.readings([self.get_object()], at=timezone.now())
-        return Response(self.get_serializer(reading).data)
-
+    @extend_schema(request=None, responses={201: ResultWithRowsSerializer})
     @action(detail=True, methods=["post"])
-    def evaluate(self, request: Request, uid: str) -> Response:
-        result = services.evaluate(self.get_object())
-        answer = ResultWithRowsSerializer(result, context=self.get_serializer_context())
-        return Response(answer.data, status=status.HTTP_201_CREATED)
+    def evaluate(self, request: Request, key: str) -> Response:
+        """Run the control's test on the data of now. 201 with the result and the rows behind it."""
+        result = _with_rows(services.evaluate(self.get_object().control), request.user)
+        address = reverse("results-detail", args=[result.uid])
+        return Response(ResultWithRowsSerializer(result).data, status.HTTP_201_CREATED, headers={"Location": address})
 
 
-class ResultViewSet(GuardedMixin, ReadOnlyModelViewSet[Result]):
+class ResultViewSet(Resource, List, Retrieve):
     resource = "results"
     queryset = Result.objects.select_related("control", "row_set")
+    filterset_class = ResultFilter
 
     def get_serializer_class(self) -> type[ResultSerializer]:
         return ResultSerializer if self.action == "list" else ResultWithRowsSerializer
 
-    def get_queryset(self) -> Any:
-        """`?control=` takes a key or a uid."""
-        results, name = super().get_queryset(), self.request.query_params.get("control")
-        if name is None:
-            return results
-        control = Control.objects.named(name).first()
-        if control is None:
-            raise ValidationError({"control": "is not the key or uid of a control"})
-        return results.filter(control=control)
+    def get_object(self) -> Result:
+        return _with_rows(super().get_object(), self.request.user)
 
 
-class FrameworkViewSet(GuardedMixin, ReadOnlyModelViewSet[Framework]):
+class FrameworkViewSet(Resource, List, Retrieve):
     resource = "frameworks"
     queryset = Framework.objects.prefetch_related("requirements__controls")
     serializer_class = FrameworkSerializer

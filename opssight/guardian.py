@@ -58,9 +58,10 @@ def end_sessions(sessions: set[int]) -> None:
             found |= more
         if not found:
             return
-        for pid in found:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        for number in (signal.SIGSTOP, signal.SIGKILL):  # halted first, so that no parent replaces a killed child
+            for pid in found:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
         time.sleep(0.01)
 
 

@@ -9,6 +9,7 @@ from django.utils import timezone
 from opssight.kernel.access import GuardedQuerySet
 from opssight.kernel.ids import new_uid
 from opssight.kernel.jobs import Job, State
+from opssight.kernel.validation import Line
 from rbac.models import Unit
 
 
@@ -81,7 +82,7 @@ class Asset(models.Model):
     uid = models.UUIDField(default=new_uid, unique=True, editable=False)
     unit = models.ForeignKey(Unit, on_delete=models.PROTECT, related_name="assets")
     kind = models.CharField(max_length=16, choices=Kind, default=Kind.FOLDER)
-    name = models.CharField(max_length=200)
+    name = Line(max_length=200)
     location = models.CharField(max_length=1000, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -247,7 +248,7 @@ class Finding(models.Model):
     path = models.CharField(max_length=1000)
     line = models.PositiveIntegerField(default=0)
     code = models.TextField(blank=True)
-    help_url = models.URLField(max_length=500, blank=True)
+    help_url = models.CharField(max_length=500, blank=True)
     status = models.CharField(max_length=16, choices=Status, default=Status.OPEN)
     first_seen_at = models.DateTimeField()
     last_seen_at = models.DateTimeField()

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from opssight.console.views import compliance, findings, my_security, overview, scans, theme, trail
+from opssight.console.views import api, compliance, findings, my_security, overview, scans, theme, trail
 
 urlpatterns = [
     path("", overview.overview, name="overview"),
@@ -16,5 +16,6 @@ urlpatterns = [
     path("trail", trail.trail, name="trail"),
     path("trail/<uuid:uid>", trail.entry, name="trail-entry"),
     path("my-security", my_security.my_security, name="my-security"),
+    path("api-guide", api.guide, name="api-guide"),
     path("theme", theme.theme, name="theme"),
 ]

@@ -42,6 +42,7 @@ def test_events_are_registered_once_and_named_in_the_past():
         "mfa:codes_renewed",
         "mfa:enrolled",
         "mfa:refused",
+        "mfa:stepped_up",
         "roles:assigned",
         "scans:failed",
         "scans:finished",
@@ -52,6 +53,9 @@ def test_events_are_registered_once_and_named_in_the_past():
         "sessions:started",
         "setup:issued",
         "setup:used",
+        "tokens:issued",
+        "tokens:refused",
+        "tokens:revoked",
     ]
 
 
@@ -68,6 +72,7 @@ def test_resources_and_their_actions():
         "results": ("read",),
         "roles": ("read",),
         "scans": ("read", "create"),
+        "tokens": ("read", "create", "revoke"),
         "trail": ("read",),
         "units": ("read", "create", "update"),
         "users": ("read", "create", "update"),
@@ -98,6 +103,8 @@ NOT_AUDITED = {
     "compliance.rowset": "written once; its digest stands in controls:evaluated",
     "compliance.resultrow": "written once, under the digest of its set",
     "admin.logentry": "not written: the trail is the one record",
+    "opssight.idempotencyrecord": "repeats of a request; what it did has its entries",
+    "opssight.heartbeat": "signs of life",
     "auth.permission": "Django's rows, which grant nothing here",
     "contenttypes.contenttype": "follows from the code",
     "sessions.session": "started and ended sessions are events",
@@ -120,7 +127,7 @@ def test_every_model_is_followed_by_the_trail_or_excused():
 def test_no_packages_admin_is_registered_but_ours():
     from django.contrib import admin
 
-    from opssight.kernel.guards import GuardedAdmin
+    from opssight.kernel.admin import GuardedAdmin
 
     assert admin.site._registry
     assert all(isinstance(page, GuardedAdmin) for page in admin.site._registry.values())

@@ -4,9 +4,11 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from accounts.tokens.services import issue_token
 from audit.models import AuditEntry
 from compliance.checks import base
 from compliance.checks.base import Evaluation, Row
@@ -44,7 +46,7 @@ def test_controls_are_found_by_key_and_by_uid_and_nothing_else(adam, client_for)
     client, control = client_for(adam), Control.objects.get(key="vuln.cadence")
     by_key, by_uid = (client.get(f"{API}/controls/{name}") for name in (control.key, control.uid))
     assert by_key.json() == by_uid.json()
-    for wrong in ("vuln.nothing", "VULN.CADENCE", "%00", "vuln%00", "'", "%F0%9F%92%A9", str(root_unit().uid)):
+    for wrong in ("vuln.nothing", "VULN.CADENCE", "%00", "vuln%00", "'", "%F0%9F%92%A9", "x" * 5000, root_unit().uid):
         assert client.get(f"{API}/controls/{wrong}").status_code == 404, wrong
 
 
@@ -125,8 +127,10 @@ def test_results_are_narrowed_to_a_control_and_a_wrong_one_is_refused(adam, clie
     for name in ("vuln.cadence", mine.control.uid):
         rows = client.get(f"{API}/results?control={name}").json()["results"]
         assert [row["uid"] for row in rows] == [str(mine.uid)]
-    for wrong in ("nothing", "", "%00"):
-        assert client.get(f"{API}/results?control={wrong}").status_code == 400
+    for wrong in ("control=nothing", "control=%00", "control=vuln.cadence&control=x", "state=pass", "since=yesterday"):
+        assert client.get(f"{API}/results?{wrong}").status_code == 400, wrong
+    assert len(client.get(f"{API}/results?recorded_state=unknown,error").json()["results"]) == 2
+    assert client.get(f"{API}/results?recorded_state=pass").json()["results"] == []
 
 
 def test_frameworks_list_their_requirements_and_the_controls_for_each(adam, client_for):
@@ -152,12 +156,41 @@ def test_lists_hold_their_query_count(adam, client_for, evaluate):
     for _ in range(2):
         for key in ("vuln.cadence", "vuln.sla.critical", "iam.mfa.privileged"):
             evaluate(key)
-        with CaptureQueriesContext(
-            connection,
-        ) as queries:
-            assert client.get(f"{API}/controls").status_code == 200
-        counts.append(len(queries))
-    assert counts[0] == counts[1] <= 12
+        for path in ("controls", "results", "frameworks"):
+            with CaptureQueriesContext(connection) as queries:
+                assert client.get(f"{API}/{path}").status_code == 200
+            counts.append(len(queries))
+    assert counts[:3] == counts[3:]
+    assert max(counts) <= 10
+
+
+def test_a_repeated_request_evaluates_once(olga, client_for):
+    client = client_for(olga)
+    first, again = (
+        client.post(f"{API}/controls/vuln.cadence/evaluate", headers={"idempotency-key": "build-1"}) for _ in range(2)
+    )
+    assert (first.json(), first["Location"]) == (again.json(), again["Location"])
+    assert Result.objects.count() == 1
+    assert client.get(first["Location"]).json()["digest"] == first.json()["digest"]
+
+
+def test_a_version_and_a_part_of_a_control_can_be_asked_for(adam, client_for, evaluate):
+    client, address = client_for(adam), f"{API}/controls/vuln.cadence"
+    read = client.get(address)
+    assert client.get(address, headers={"if-none-match": read["ETag"]}).status_code == 304
+    evaluate("vuln.cadence")
+    assert client.get(address, headers={"if-none-match": read["ETag"]}).status_code == 200
+    assert client.get(f"{address}?fields=key,state").json() == {"key": "vuln.cadence", "state": "unknown"}
+    assert client.get(f"{address}?fields=secret").status_code == 400
+
+
+def test_a_token_shows_no_names_that_its_scopes_leave_out(olga, evaluate):
+    result = evaluate("iam.mfa.privileged")
+    for scopes, label in ((["results:read"], str(olga.uid)), (["results:read", "users:read"], "Olga")):
+        _, text = issue_token(olga, name="test", scopes=scopes)
+        client = Client(headers={"authorization": f"Bearer {text}"})
+        assert client.get(f"{API}/results/{result.uid}").json()["rows"][0]["label"] == label
+        assert client.post(f"{API}/controls/vuln.cadence/evaluate").status_code == 403
 
 
 def test_controls_page_by_key(adam, client_for):

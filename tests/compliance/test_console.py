@@ -13,7 +13,7 @@ from django.utils import timezone
 from audit.models import AuditEntry
 from compliance.checks import base
 from compliance.checks.base import Evaluation, Row
-from compliance.models import Result
+from compliance.models import Framework, Result
 from opssight.kernel.ids import new_uid
 from rbac.models import Role, RolePermission
 from rbac.services import assign_role
@@ -113,10 +113,28 @@ def test_a_failing_asset_leads_to_the_findings_that_failed_it(olga, client_for, 
 
 def test_accounts_are_linked_for_who_may_open_the_admin(olga, adam, client_for, evaluate):
     evaluate("iam.mfa.privileged")
-    for reader, address in ((olga, reverse("admin:accounts_user_change", args=[olga.pk])), (adam, "")):
+    account = reverse("admin:accounts_user_change", args=[olga.pk])
+    for reader, address in ((olga, account), (adam, "")):
         (row,) = client_for(reader).get("/compliance/iam.mfa.privileged").context["rows"]
         assert (row.row.name, row.address) == ("Olga", address)
-    assert client_for(olga).get(reverse("admin:accounts_user_change", args=[olga.pk])).status_code == 200
+    assert client_for(olga, step_up=True).get(account).status_code == 200
+
+
+def test_the_admin_shows_and_evaluates_and_changes_nothing(olga, client_for, evaluate):
+    result, client = evaluate("vuln.cadence"), client_for(olga, step_up=True)
+    control = result.control
+    page = client.get(reverse("admin:compliance_control_change", args=[control.pk])).content.decode()
+    assert f'href="/compliance/{control.uid}"' in page
+    assert client.get(f"/compliance/{control.uid}").status_code == 200
+    assert client.get(reverse("admin:compliance_result_change", args=[result.pk])).status_code == 200
+    for model, row in (("control", control), ("result", result), ("framework", Framework.objects.first())):
+        change = client.post(reverse(f"admin:compliance_{model}_change", args=[row.pk]), {"title": "x"})
+        delete = client.post(reverse(f"admin:compliance_{model}_delete", args=[row.pk]), {"post": "yes"})
+        add = client.get(reverse(f"admin:compliance_{model}_add"))
+        assert [answer.status_code for answer in (change, delete, add)] == [403, 403, 403]
+    data = {"action": "evaluate", "_selected_action": [control.pk], "index": "0"}
+    client.post(reverse("admin:compliance_control_changelist"), data)
+    assert control.results.count() == 2
 
 
 def test_without_results_read_the_state_is_told_and_the_rows_are_not(eve, client_for, evaluate):

@@ -216,7 +216,7 @@ _SYSTEMS = (
 @register.filter
 def browser(user_agent: str) -> str:
     """Enough of a browser's claim about itself to know one's own device by it."""
-    version = next((m for name, _ in _BROWSERS if (m := re.search(rf"\b({name})/(\d+)", user_agent))), None)
+    version = next((m for name, _ in _BROWSERS if (m := re.search(rf"({name})/(\d+)", user_agent))), None)
     system = next((label for name, label in _SYSTEMS if name in user_agent), "")
     if version is None:
         return user_agent[:40]

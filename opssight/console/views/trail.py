@@ -21,7 +21,7 @@ def trail(request: HttpRequest) -> HttpResponse:
     asked = Asked(request.GET)
     rows = narrowed(AuditEntry.objects.permitted(request.user, "trail:read"), asked)
     page = page_of(request, _whole(rows), ["-id"])
-    context = {"asked": asked, "page": page, **links(request, page)}
+    context: dict[str, Any] = {"asked": asked, "page": page, **links(request, page)}
     if asked.narrowed:  # all there is would be counted at a cost that grows with it
         context |= ask(request.user, total=rows)
     return render(request, "audit/trail.html", context)

@@ -35,8 +35,6 @@
     all("[data-js]", from).forEach((part) => { part.hidden = false; });
     all("[data-nojs]", from).forEach((part) => { part.hidden = true; });
     all("a[data-expand]", from).forEach((link) => { if (!link.hasAttribute("aria-expanded")) link.setAttribute("aria-expanded", "false"); });
-    const told = from.querySelector?.("[data-say]");
-    if (told) say(told.dataset.say);
   };
 
   /* Where there is no room for a part beside or below the row, its link is an ordinary one. */
@@ -113,14 +111,27 @@
   });
 
   /* htmx: what arrives is prepared like the page; a whole page in answer to a part means the session is over. */
-  document.addEventListener("htmx:load", (e) => { if (e.target !== document.body) prepare(e.detail.elt); });
+  let kept = null; // of the part that is exchanged: which tables were open, how far each was scrolled, what had focus
+  document.addEventListener("htmx:load", (e) => {
+    const part = e.detail.elt;
+    if (part === document.body) return;
+    prepare(part);
+    if (kept && part.id === kept.id) {
+      kept.open.forEach((id) => { const table = document.getElementById(id); if (table) table.open = true; });
+      if (document.activeElement === document.body && kept.focus) document.getElementById(kept.focus)?.focus({ preventScroll: true });
+      all(".scroll", part).forEach((region, n) => { region.scrollLeft = kept.at[n] ?? 0; });
+    }
+    if (part.dataset.say) say(part.dataset.say);
+  });
   document.addEventListener("htmx:beforeRequest", (e) => {
     if (document.hidden && e.detail.elt.getAttribute("hx-trigger")?.startsWith("every")) e.preventDefault();
   });
   document.addEventListener("htmx:beforeSwap", (e) => {
-    const { elt, xhr } = e.detail;
+    const { xhr, requestConfig: { elt } } = e.detail;
+    kept = { id: e.detail.target.id, focus: document.activeElement?.id, open: all("details[open][id]", e.detail.target).map((d) => d.id), at: all(".scroll", e.detail.target).map((s) => s.scrollLeft) };
     if (xhr.status < 400 && !/^\s*<!doctype/i.test(xhr.responseText)) return;
     e.detail.shouldSwap = false;
+    kept = null;
     if (elt.href) location.assign(elt.href); else if (xhr.status < 400) location.reload();
   });
   const lost = (e) => all("[data-lost]", e.detail.elt).forEach((part) => { part.hidden = false; });
