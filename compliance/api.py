@@ -58,7 +58,10 @@ class RowSerializer(StrictSerializer):
 
     resource_type = serializers.CharField(source="row.resource_type", read_only=True)
     uid = serializers.UUIDField(source="row.resource_uid", read_only=True)
-    label = serializers.CharField(source="name", read_only=True)  # type: ignore[assignment]  # DRF's metaclass takes it
+    name = serializers.CharField(read_only=True, help_text="The record's name, as far as the caller may know it.")
+    label = serializers.CharField(  # type: ignore[assignment]  # DRF's metaclass takes it
+        source="row.label", read_only=True, help_text="As stored and covered by the digest; empty for accounts."
+    )
     failed = serializers.BooleanField(source="row.failed", read_only=True)
     detail = serializers.CharField(source="row.detail", read_only=True)
 

@@ -1,5 +1,7 @@
 """Controls, results and frameworks over the API, and who gets them."""
 
+import hashlib
+import json
 from datetime import timedelta
 
 import pytest
@@ -85,15 +87,26 @@ def test_a_result_shows_its_whole_population_failing_rows_first(adam, client_for
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("key", ["vuln.cadence", "iam.mfa.privileged"])
+def test_the_digest_can_be_worked_out_from_the_answer_alone(olga, adam, client_for, evaluate, key):
+    """As docs/auditor.md says, with nothing of ours."""
+    make_scan(make_asset('Ünïcode \u2603 "quoted"'))
+    make_asset("new")
+    told = client_for(adam).get(f"{API}/results/{evaluate(key).uid}").json()
+    rows = sorted([r["resource_type"], r["uid"], r["failed"], r["label"], r["detail"]] for r in told["rows"])
+    text = json.dumps({"rows": rows}, separators=(",", ":"), ensure_ascii=False)
+    assert hashlib.sha256(text.encode()).hexdigest() == told["digest"]
+    entry = AuditEntry.objects.filter(event="controls:evaluated").latest("id")
+    assert (entry.additional_data["result"], entry.additional_data["digest"]) == (told["uid"], told["digest"])
+
+
 def test_people_are_named_only_to_who_may_see_accounts(olga, adam, eve, client_for, evaluate):
     result = evaluate("iam.mfa.privileged")
     role = Role.objects.create(key="evidence", name="Evidence reader")
     RolePermission.objects.create(role=role, permission="results:read")
     assign_role(eve, "evidence", reason="test")
-    labels = [
-        client_for(reader).get(f"{API}/results/{result.uid}").json()["rows"][0]["label"] for reader in (adam, eve)
-    ]
-    assert labels == ["Olga", str(olga.uid)]
+    names = [client_for(reader).get(f"{API}/results/{result.uid}").json()["rows"][0]["name"] for reader in (adam, eve)]
+    assert names == ["Olga", str(olga.uid)]
 
 
 def test_a_reader_of_one_team_sees_no_control_of_the_organisation(eve, client_for, evaluate):
@@ -186,10 +199,10 @@ def test_a_version_and_a_part_of_a_control_can_be_asked_for(adam, client_for, ev
 
 def test_a_token_shows_no_names_that_its_scopes_leave_out(olga, evaluate):
     result = evaluate("iam.mfa.privileged")
-    for scopes, label in ((["results:read"], str(olga.uid)), (["results:read", "users:read"], "Olga")):
+    for scopes, name in ((["results:read"], str(olga.uid)), (["results:read", "users:read"], "Olga")):
         _, text = issue_token(olga, name="test", scopes=scopes)
         client = Client(headers={"authorization": f"Bearer {text}"})
-        assert client.get(f"{API}/results/{result.uid}").json()["rows"][0]["label"] == label
+        assert client.get(f"{API}/results/{result.uid}").json()["rows"][0]["name"] == name
         assert client.post(f"{API}/controls/vuln.cadence/evaluate").status_code == 403
 
 
