@@ -4,6 +4,7 @@ A state's shape serves nothing else, so that it can be told without its colour.
 """
 
 THINGS = {
+    "play": '<path d="M4.5 2.5 13 8l-8.5 5.5z"/>',
     "overview": '<path d="M2.5 11.5a5.75 5.75 0 1 1 11 0"/><path d="m8 10 2.6-3.4"/><path d="M2.5 13.5h11"/>',
     "findings": '<circle cx="7" cy="7" r="4.5"/><path d="m10.5 10.5 3.5 3.5"/><path d="M7 5v2.5M7 9v.01"/>',
     "trail": (

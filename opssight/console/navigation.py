@@ -46,6 +46,7 @@ class Shell:
 
     findings: bool = False
     scans: bool = False
+    scan: bool = False
     controls: bool = False
     trail: bool = False
     users: bool = False
@@ -89,6 +90,7 @@ def _read(request: HttpRequest) -> Shell:
     return Shell(
         findings=decide(user, "findings:read").allowed,
         scans=decide(user, "scans:read").allowed,
+        scan=decide(user, "scans:create").allowed,
         controls=decide(user, "controls:read").allowed,
         trail=decide(user, "trail:read").allowed,
         users=decide(user, "users:read").allowed,

@@ -9,6 +9,7 @@ urlpatterns = [
     path("scans", scans.scans, name="scans"),
     path("scans/<uuid:uid>", scans.scan, name="scan"),
     path("scans/<uuid:uid>/progress", scans.scan_progress, name="scan-progress"),
+    path("assets/<uuid:uid>/scan", scans.scan_now, name="scan-now"),
     path("compliance", compliance.controls, name="controls"),
     path("compliance/evaluate", compliance.evaluate_all, name="evaluate-controls"),
     path("compliance/<str:key>", compliance.control, name="control"),

@@ -55,9 +55,9 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "opssight.kernel.http.RequestMiddleware",  # request id, client address; outermost, so that every answer has them
-    "opssight.kernel.logs.RequestLogMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "opssight.kernel.logs.RequestLogMiddleware",  # below the static files: nobody reads a log of stylesheets
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",

@@ -197,6 +197,12 @@ def tail(text: str) -> str:
 
 
 @register.filter
+def is_web(address: str) -> bool:
+    """Whether an address that a report brought may be a link: nothing but the web's two schemes."""
+    return address.startswith(("https://", "http://"))
+
+
+@register.filter
 def resolved(target: str) -> str:
     """A path as it is, or the address of a named page."""
     return resolve_url(target)
