@@ -9,6 +9,7 @@ from rest_framework.routers import SimpleRouter
 
 import accounts.tokens.api
 import audit.api
+import compliance.api
 import scanning.api
 from opssight.kernel.errors import problem_json
 from opssight.kernel.guards import public
@@ -18,7 +19,7 @@ DESCRIPTION = Path(__file__).parent / "openapi.json"
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 _names: set[str] = set()
-for routes in (scanning.api.routes, audit.api.routes, accounts.tokens.api.routes):
+for routes in (compliance.api.routes, scanning.api.routes, audit.api.routes, accounts.tokens.api.routes):
     for name, viewset in routes:
         if name in _names:
             raise ValueError(f"two resources are called {name}")

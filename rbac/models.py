@@ -10,6 +10,7 @@ from django.utils import timezone
 from opssight.kernel.access import GuardedQuerySet
 from opssight.kernel.ids import new_uid
 from opssight.kernel.validation import Line
+from rbac.roles import PRIVILEGED
 
 
 class UnitQuerySet(GuardedQuerySet["Unit"]):
@@ -65,6 +66,12 @@ class UnitPath(models.Model):
         return f"{self.ancestor_id} over {self.descendant_id} by {self.depth}"
 
 
+class RoleQuerySet(GuardedQuerySet["Role"]):
+    def privileged(self) -> Self:
+        held = RolePermission.objects.filter(permission__in=PRIVILEGED)
+        return self.filter(pk__in=held.values("role"))
+
+
 class Role(models.Model):
     uid = models.UUIDField(default=new_uid, unique=True, editable=False)
     key = models.SlugField(max_length=40, unique=True)
@@ -72,7 +79,7 @@ class Role(models.Model):
     description = Line(max_length=200, blank=True)
     builtin = models.BooleanField(default=False, editable=False)
 
-    objects = GuardedQuerySet.as_manager()
+    objects = RoleQuerySet.as_manager()
 
     class Meta:
         default_permissions = ()

@@ -13,14 +13,27 @@ AUDITOR = EMPLOYEE | {
     "units:read",
     "roles:read",
     "assignments:read",
+    "frameworks:read",
+    "controls:read",
+    "results:read",
 }
-OFFICER = ANALYST | AUDITOR | {"admin:enter", "assets:create", "assets:update"}
+OFFICER = ANALYST | AUDITOR | {"admin:enter", "assets:create", "assets:update", "controls:evaluate"}
 ADMINISTRATOR = AUDITOR | {
     "admin:enter",
     "users:create",
     "users:update",
     "units:create",
     "units:update",
+    "assignments:create",
+    "assignments:update",
+    "assignments:delete",
+}
+
+# With one of these a person reaches the configuration, or may give rights away: a role that holds one is privileged.
+PRIVILEGED = {
+    "admin:enter",
+    "users:create",
+    "users:update",
     "assignments:create",
     "assignments:update",
     "assignments:delete",

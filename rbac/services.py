@@ -1,3 +1,4 @@
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
@@ -75,6 +76,19 @@ def has_administrator() -> bool:
     """Whether anybody already administers the root; the first set-up link works only while nobody does."""
     rows = RoleAssignment.objects.valid(at=timezone.now()).filter(role__key="administrator", unit__parent=None)
     return rows.exists()
+
+
+def privileged_roles(*, at: datetime) -> dict[int, list[str]]:
+    """The names of the privileged roles that each account holds at `at`, directly or through a group, by account id.
+
+    Accounts of every kind, also inactive ones: who counts is the caller's question.
+    """
+    held = RoleAssignment.objects.valid(at=at).filter(role__in=Role.objects.privileged())
+    names: dict[int, set[str]] = {}
+    for holder, member, role in held.values_list("user", "group__user", "role__name"):
+        if account := holder or member:  # a group may be empty
+            names.setdefault(account, set()).add(role)
+    return {account: sorted(roles) for account, roles in names.items()}
 
 
 def sync_builtin_roles(**kwargs: Any) -> None:

@@ -20,6 +20,8 @@ PLACES = {
     "scans": "findings",
     "scan": "findings",
     "scan-progress": "findings",
+    "controls": "controls",
+    "control": "controls",
     "trail": "trail",
     "trail-entry": "trail",
     "my-security": "my-security",
@@ -45,6 +47,7 @@ class Shell:
     findings: bool = False
     scans: bool = False
     scan: bool = False
+    controls: bool = False
     trail: bool = False
     users: bool = False
     admin: bool = False
@@ -55,6 +58,7 @@ class Shell:
         offered = [
             (self.findings or self.trail, "overview", "Overview", "overview", ""),
             (self.findings, "findings", "Findings", "findings", figure(self.unresolved)),
+            (self.controls, "controls", "Compliance", "controls", ""),
             (self.trail, "trail", "Audit trail", "trail", ""),
             (self.admin, "admin:index", "Admin", "admin", ""),
             (True, "my-security", "My security", "shield", ""),
@@ -87,6 +91,7 @@ def _read(request: HttpRequest) -> Shell:
         findings=decide(user, "findings:read").allowed,
         scans=decide(user, "scans:read").allowed,
         scan=decide(user, "scans:create").allowed,
+        controls=decide(user, "controls:read").allowed,
         trail=decide(user, "trail:read").allowed,
         users=decide(user, "users:read").allowed,
         admin=decide(user, "admin:enter").allowed,
