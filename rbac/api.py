@@ -149,7 +149,7 @@ class RoleViewSet(Writes):
 
     def _save(self, serializer: Any, instance: Any = None) -> Role:
         data = dict(serializer.validated_data)
-        row = instance or Role()
+        row: Any = instance or Role()
         permissions = set(data.pop("own_permissions", row.own_permissions if instance else []))
         parents = data.pop("parents", list(row.parents.all()) if instance else [])
         for name, value in data.items():

@@ -11,6 +11,7 @@ from django.utils import timezone
 from opssight.kernel.access import GuardedQuerySet, is_registered, resources
 from opssight.kernel.ids import new_uid
 from opssight.kernel.validation import Line
+from rbac.roles import PRIVILEGED
 
 
 class UnitQuerySet(GuardedQuerySet["Unit"]):
@@ -66,6 +67,12 @@ class UnitPath(models.Model):
         return f"{self.ancestor_id} over {self.descendant_id} by {self.depth}"
 
 
+class RoleQuerySet(GuardedQuerySet["Role"]):
+    def privileged(self) -> Self:
+        held = RoleEffect.objects.filter(permission__in=PRIVILEGED)
+        return self.filter(pk__in=held.values("role"))
+
+
 class Role(models.Model):
     """A named set of permissions, its own and its parents'."""
 
@@ -76,7 +83,7 @@ class Role(models.Model):
     builtin = models.BooleanField(default=False, editable=False)
     parents = models.ManyToManyField("self", symmetrical=False, blank=True, related_name="children")
 
-    objects = GuardedQuerySet.as_manager()
+    objects = RoleQuerySet.as_manager()
 
     class Meta:
         default_permissions = ()

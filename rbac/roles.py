@@ -22,10 +22,13 @@ BUILTIN: dict[str, tuple[str, str, tuple[str, ...], set[str]]] = {
             "access:explain",
             "assets:read",
             "assignments:read",
+            "controls:read",
             "denies:read",
             "findings:read",
+            "frameworks:read",
             "grants:read",
             "mfa:read",
+            "results:read",
             "roles:read",
             "scans:read",
             "trail:read",
@@ -37,7 +40,7 @@ BUILTIN: dict[str, tuple[str, str, tuple[str, ...], set[str]]] = {
         "Security officer",
         "Runs security: assets, scans, findings, configuration.",
         ("analyst", "auditor"),
-        {"admin:enter", "assets:create", "assets:update"},
+        {"admin:enter", "assets:create", "assets:update", "controls:evaluate"},
     ),
     "administrator": (
         "Administrator",
@@ -61,4 +64,17 @@ BUILTIN: dict[str, tuple[str, str, tuple[str, ...], set[str]]] = {
             "users:update",
         },
     ),
+}
+
+# With one of these a person reaches the configuration, or may give rights away: a role that holds one is privileged.
+PRIVILEGED = {
+    "admin:enter",
+    "users:create",
+    "users:update",
+    "assignments:create",
+    "assignments:update",
+    "assignments:delete",
+    "denies:delete",
+    "grants:create",
+    "roles:update",
 }

@@ -279,3 +279,16 @@ def has_administrator() -> bool:
         role__effects__permission=ADMINISTERS, unit__parent=None
     )
     return rows.exists()
+
+
+def privileged_roles(*, at: datetime) -> dict[int, list[str]]:
+    """The names of the privileged roles that each account holds at `at`, directly or through a group, by account id.
+
+    Accounts of every kind, also inactive ones: who counts is the caller's question.
+    """
+    held = RoleAssignment.objects.valid(at=at).filter(role__in=Role.objects.privileged())
+    names: dict[int, set[str]] = {}
+    for holder, member, role in held.values_list("user", "group__user", "role__name"):
+        if account := holder or member:  # a group may be empty
+            names.setdefault(account, set()).add(role)
+    return {account: sorted(roles) for account, roles in names.items()}

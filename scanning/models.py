@@ -47,6 +47,21 @@ def due_at(severity: int, found: datetime) -> datetime | None:
 
 
 class AssetQuerySet(GuardedQuerySet["Asset"]):
+    def with_endings(self, *, at: datetime) -> Self:
+        """What runs that ended by `at` say of each: `completed_at` of the newest completed one, and `ended_at` and
+        `ended_as` of the newest of any state; None where there is none.
+
+        A run that is still going changes nothing: until it ends, the one before it speaks for the asset.
+        """
+        ended = Scan.objects.finished().filter(asset=models.OuterRef("pk"), finished_at__lte=at)
+        newest = ended.order_by("-finished_at", "-id")
+        completed = newest.filter(state=ScanState.COMPLETED)
+        return self.annotate(
+            completed_at=models.Subquery(completed.values("finished_at")[:1]),
+            ended_at=models.Subquery(newest.values("finished_at")[:1]),
+            ended_as=models.Subquery(newest.values("state")[:1]),
+        )
+
     def with_standing(self) -> Self:
         """Each with `latest_scan` (an id; None: never scanned) and its number of `unresolved` findings, most first."""
         latest = Scan.objects.filter(asset=models.OuterRef("pk")).order_by("-id").values("pk")[:1]
@@ -176,7 +191,10 @@ class Scan(Job):
 
     class Meta:
         default_permissions = ()
-        indexes = [models.Index(fields=["asset", "scanner", "-id"], name="scan_latest")]
+        indexes = [
+            models.Index(fields=["asset", "scanner", "-id"], name="scan_latest"),
+            models.Index(fields=["asset", "-finished_at", "-id"], name="scan_ended"),
+        ]
 
     def __str__(self) -> str:
         return f"Scan {self.pk}: {self.asset}"

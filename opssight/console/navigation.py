@@ -20,6 +20,8 @@ PLACES = {
     "scans": "findings",
     "scan": "findings",
     "scan-progress": "findings",
+    "controls": "controls",
+    "control": "controls",
     "trail": "trail",
     "trail-entry": "trail",
     "my-security": "my-security",
@@ -46,6 +48,7 @@ class Shell:
     findings: bool = False
     scans: bool = False
     scan: bool = False
+    controls: bool = False
     trail: bool = False
     users: bool = False
     explain: bool = False
@@ -57,6 +60,7 @@ class Shell:
         offered = [
             (self.findings or self.trail, "overview", "Overview", "overview", ""),
             (self.findings, "findings", "Findings", "findings", figure(self.unresolved)),
+            (self.controls, "controls", "Compliance", "controls", ""),
             (self.trail, "trail", "Audit trail", "trail", ""),
             (self.explain, "access", "Access", "key", ""),
             (self.admin, "admin:index", "Admin", "admin", ""),
@@ -90,6 +94,7 @@ def _read(request: HttpRequest) -> Shell:
         findings=decide(user, "findings:read").allowed,
         scans=decide(user, "scans:read").allowed,
         scan=decide(user, "scans:create").allowed,
+        controls=decide(user, "controls:read").allowed,
         trail=decide(user, "trail:read").allowed,
         users=decide(user, "users:read").allowed,
         explain=decide(user, "access:explain").allowed,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from celery.schedules import crontab
 from csp.constants import NONE, SELF
 
 from opssight.settings import env
@@ -87,7 +88,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "opssight.console.navigation.shell",
             ],
-            "builtins": ["opssight.console.templatetags.console"],
+            "builtins": ["opssight.console.templatetags.console", "opssight.console.templatetags.controls"],
         },
     },
 ]
@@ -181,6 +182,8 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "requeue-overdue-jobs": {"task": "opssight.tasks.requeue_overdue_jobs", "schedule": 30.0},
     "purge-idempotency-records": {"task": "opssight.tasks.purge_idempotency_records", "schedule": 3600.0},
+    # At the full hour rather than an hour after the start, so that restarts don't put it off.
+    "evaluate-controls": {"task": "compliance.tasks.evaluate_controls", "schedule": crontab(minute=0)},
 }
 
 # --- API --------------------------------------------------------------------------------------------------------
@@ -215,6 +218,8 @@ SPECTACULAR_SETTINGS = {
         "ScanState": "scanning.models.ScanState",
         "FindingStatus": "scanning.models.Status",
         "AssetKind": "scanning.models.Asset.Kind",
+        "ControlState": "compliance.models.State",
+        "ControlKind": "compliance.models.Control.Kind",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

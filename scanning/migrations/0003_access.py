@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('auth', '0012_alter_user_first_name_max_length'),
-        ('scanning', '0001_initial'),
+        ('scanning', '0002_scan_ended'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
