@@ -8,6 +8,7 @@ sealer  what the sealer signs in with: reads the trail's entries
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
+from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import sql
@@ -64,7 +65,7 @@ class Setup:
             done.append(f"REVOKE ALL ON SCHEMA {schema} FROM PUBLIC")
             done.append(f"GRANT USAGE, CREATE ON SCHEMA {schema} TO {self.owner}")
             done.append(f"GRANT USAGE ON SCHEMA {schema} TO {self.app}, {self.sealer}")
-        done += [f"ALTER TABLE {_quoted(name)} OWNER TO {self.owner}" for name in self._tables(owned=False)]
+        done += [f"ALTER TABLE {_quoted(name)} OWNER TO {self.owner}" for name in self._tables(but_of=self.roles.owner)]
         done += [f"ALTER FUNCTION {name} OWNER TO {self.owner}" for name in self._functions_of_others()]
         later = f"ALTER DEFAULT PRIVILEGES FOR ROLE {self.owner} IN SCHEMA {schema} GRANT"
         done.append(f"{later} SELECT, INSERT, UPDATE, DELETE ON TABLES TO {self.app}")
@@ -128,14 +129,13 @@ class Setup:
 
     # --- asking ---
 
-    def _tables(self, *, owned: bool | None = None) -> list[str]:
-        """OpsSight's own tables; with owned=False those that belong to somebody else than the owner."""
+    def _tables(self, *, but_of: str = "") -> list[str]:
+        """OpsSight's own tables, without those that belong to `but_of`."""
         ours = [*self.connection.introspection.django_table_names(only_existing=True), "django_migrations"]
-        condition = " AND tableowner <> %s" if owned is False else ""
         return self._column(
-            "SELECT tablename FROM pg_tables WHERE schemaname = %s AND tablename = ANY(%s)"
-            f"{condition} ORDER BY tablename",
-            self.schema, ours, *([self.roles.owner] if condition else []),
+            "SELECT tablename FROM pg_tables WHERE schemaname = %s AND tablename = ANY(%s) AND tableowner <> %s"
+            " ORDER BY tablename",
+            self.schema, ours, but_of,
         )  # fmt: skip
 
     def _functions_of_others(self) -> list[str]:
@@ -147,16 +147,17 @@ class Setup:
 
     def _sequences(self, tables: list[str]) -> list[str]:
         return self._column(
-            "SELECT s.oid::regclass::text FROM pg_class s JOIN pg_depend d ON d.objid = s.oid AND d.deptype IN ('a', 'i')"
-            " JOIN pg_class t ON t.oid = d.refobjid WHERE s.relkind = 'S' AND t.relname = ANY(%s)"
-            " AND t.relnamespace = s.relnamespace AND t.relnamespace = current_schema()::regnamespace ORDER BY 1",
+            "SELECT s.oid::regclass::text FROM pg_class s"
+            " JOIN pg_depend d ON d.objid = s.oid AND d.deptype IN ('a', 'i') JOIN pg_class t ON t.oid = d.refobjid"
+            " WHERE s.relkind = 'S' AND t.relnamespace = current_schema()::regnamespace AND t.relname = ANY(%s)"
+            " ORDER BY 1",
             tables,
         )  # fmt: skip
 
-    def _is(self, expression: str, *values: object) -> bool:
+    def _is(self, expression: str, *values: str) -> bool:
         return bool(self._column(f"SELECT {expression}", *values)[0])
 
-    def _column(self, query: str, *values: object) -> list[str]:
+    def _column(self, query: str, *values: Any) -> list[str]:
         with self.connection.cursor() as cursor:
             cursor.execute(query, values or None)
             return [row[0] for row in cursor.fetchall()]

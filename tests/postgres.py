@@ -1,8 +1,8 @@
 """Runs a command with a PostgreSQL server to test on: `python tests/postgres.py COMMAND [ARG…]`.
 
-With OPSSIGHT_DATABASE_URL set, that server is used. Without, one is made for this command alone: in a folder of its own,
-on a free port of the loopback address, as the user postgres (or nobody) where we are root. However the command or this
-program ends, a second process that waits for the end of this one stops the server and removes the folder.
+With OPSSIGHT_DATABASE_URL set, that server is used. Without, one is made for this command alone: in a folder of its
+own, on a free port of the loopback address, as the user postgres (or nobody) where we are root. However the command or
+this program ends, a second process that waits for the end of this one stops the server and removes the folder.
 """
 
 import glob
@@ -37,7 +37,6 @@ synchronous_commit = off
 full_page_writes = off
 """
 LONGEST_FOLDER = 80  # the path of a socket in it has room for 103 bytes on some systems
-PORTS_TO_TRY = 3
 
 
 class Failed(Exception):
@@ -113,7 +112,8 @@ class Cluster:
         for last in (False, True):  # the port was free a moment ago
             self.port = free_port()
             try:
-                return self._run("pg_ctl", "-D", data, "-l", log, "-w", "-t", "60", "-o", f"-p {self.port}", "start")
+                self._run("pg_ctl", "-D", data, "-l", log, "-w", "-t", "60", "-o", f"-p {self.port}", "start")
+                break
             except Failed as problem:
                 if last:
                     raise Failed(f"{problem}\n{log.read_text() if log.exists() else ''}") from None

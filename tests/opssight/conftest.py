@@ -1,4 +1,4 @@
-"""A server's database as its operator makes it: empty, an administrator who is no superuser, `manage.py setup_database`."""
+"""A server's database as an operator makes it: empty, with an administrator who is no superuser, then set up."""
 
 import os
 import secrets

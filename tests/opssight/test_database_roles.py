@@ -1,4 +1,4 @@
-"""`manage.py setup_database`: what each role of a server's database may do, and what the app can't, whatever it tries."""
+"""`manage.py setup_database`: what each role of a server's database may do, and what the app can't."""
 
 import secrets
 import shutil
@@ -8,15 +8,12 @@ from pathlib import Path
 import psycopg
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection, transaction
-from django.db.utils import ProgrammingError
+from django.db import connection
 from django.test import Client
 from psycopg.errors import InsufficientPrivilege
 
 from accounts.mfa.models import _code
 from audit import guard
-from audit.models import AuditEntry
-from opssight.kernel import events
 from scanning.scanners import toolbox
 from scanning.services import folder_asset, request_scan, run_scan
 from tests.conftest import PASSWORD, enrolled, make_person
@@ -112,7 +109,10 @@ def test_a_new_table_of_the_owner_is_the_apps_too_and_one_of_the_trail_only_to_a
         ("ALTER ROLE {app} CREATEROLE", "may create roles"),
         ("GRANT {owner} TO {app}", "is a member of"),
         ("GRANT {owner} TO {sealer}", "is a member of"),
-        ("GRANT pg_write_all_data TO {app}", "may change audit_auditentry and audit_auditpersonal through another role"),
+        (
+            "GRANT pg_write_all_data TO {app}",
+            "may change audit_auditentry and audit_auditpersonal through another role",
+        ),
         ("GRANT pg_write_all_data TO {sealer}", "through another role"),
     ],
 )

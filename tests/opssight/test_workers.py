@@ -11,7 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -142,9 +142,6 @@ class Broker:
             worker.wait()
         self.workers.clear()
 
-    def said(self) -> str:
-        return "".join(self._log(f"{self.kind}-{number + 1}").read_text() for number in range(self.started))
-
     def _log(self, name: str) -> Path:
         return self.installation.home / f"{name}.log"
 
@@ -155,20 +152,27 @@ class Broker:
         return lambda: any("./b.py" in files for _, files in self.installation.runs(target))
 
     def close(self) -> None:
-        try:
-            self.kill_workers()
-            if self.driver and self.driver.poll() is None and self.url.startswith("amqp"):
-                self.do("remove_queues")
-        finally:
+        """Nothing stays behind: no process, and nothing on a broker that others use too."""
+        with ExitStack() as last:
+            last.callback(self._forget_keys)
             if self.driver:
-                up.end_sessions({self.driver.pid})
-                self.driver.wait()
-                with suppress(BrokenPipeError), self.driver.stdin, self.driver.stdout:
-                    pass
-            if self.url.startswith("redis"):
-                with redis.Redis.from_url(self.url, socket_timeout=5) as client:
-                    for key in client.scan_iter(f"{self.prefix}*"):
-                        client.delete(key)
+                last.callback(self._end_driver, self.driver)
+            self.kill_workers()
+            if self.url.startswith("amqp"):
+                self.do("remove_queues")
+
+    @staticmethod
+    def _end_driver(driver: subprocess.Popen[str]) -> None:
+        up.end_sessions({driver.pid})
+        driver.wait()
+        with suppress(BrokenPipeError), driver.stdin, driver.stdout:
+            pass
+
+    def _forget_keys(self) -> None:
+        if self.url.startswith("redis"):
+            with redis.Redis.from_url(self.url, socket_timeout=5) as client:
+                for key in client.scan_iter(f"{self.prefix}*"):
+                    client.delete(key)
 
 
 @pytest.fixture(scope="module")

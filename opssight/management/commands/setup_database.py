@@ -22,9 +22,9 @@ USAGE, FAILED = 2, 3
 
 class Command(BaseCommand):
     help = (
-        "Make or update a server's database: its three roles, its tables, and who may do what with them. Run it with the "
-        "address of an administrator or of the owner in OPSSIGHT_OWNER_DATABASE_URL, at first and after each upgrade. "
-        "The addresses of roles that it makes are printed once, on standard output."
+        "Make or update a server's database: its three roles, its tables, and who may do what with them. Run it with "
+        "the address of an administrator or of the owner in OPSSIGHT_OWNER_DATABASE_URL, at first and after each "
+        "upgrade. The addresses of roles that it makes are printed once, on standard output."
     )
     requires_system_checks = []
 
@@ -63,7 +63,8 @@ class Command(BaseCommand):
             raise CommandError(
                 f"this needs the address of an administrator of the roles, or of the owner{lacks}", returncode=FAILED
             )
-        made = {role: secrets.token_hex(24) for role, name in names.items() if name in setup.missing and role not in given}
+        new = [role for role, name in names.items() if name in setup.missing]
+        made = {role: secrets.token_hex(24) for role in new if role not in given}
         hashed = {names[role]: setup.hashed(names[role], password) for role, password in {**made, **given}.items()}
         with transaction.atomic():
             setup.execute(setup.before_migration(hashed))
@@ -78,7 +79,7 @@ class Command(BaseCommand):
                 setup.execute(setup.after_migration())
                 self._refuse(setup.excess())
         self.stderr.write(
-            f"roles: {', '.join(names.values())} ({len(setup.missing)} made); {missing} migrations applied; rights set"
+            f"roles: {', '.join(names.values())} ({len(new)} made); {missing} migrations applied; rights set"
         )
 
     @staticmethod
