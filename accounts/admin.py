@@ -7,7 +7,7 @@ from django.utils.html import format_html
 
 from accounts import services
 from accounts.models import User, normalise_email
-from opssight.kernel.guards import GuardedAdmin
+from opssight.kernel.admin import GuardedAdmin
 
 
 class UserForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
@@ -22,6 +22,7 @@ class UserForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable 
 @admin.register(User)
 class UserAdmin(GuardedAdmin):
     resource = "users"
+    task = "People"
     verbs = {"view": "read", "add": "create", "change": "update"}
     form = UserForm
     list_display = ["email", "name", "kind", "is_active", "created_at", "last_login"]

@@ -5,17 +5,25 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 
 from accounts.models import User, normalise_email
+from opssight.kernel.validation import StrictForm
 
 
-class SignInForm(forms.Form):
-    username = forms.EmailField(label="Work e-mail", max_length=254)
+class EmailField(forms.EmailField):
+    """An address in its one spelling, before it is judged."""
+
+    def to_python(self, value: Any) -> str:
+        return normalise_email(super().to_python(value) or "")
+
+
+class SignInForm(StrictForm):
+    username = EmailField(label="Work e-mail", max_length=254)
     password = forms.CharField(label="Password", max_length=1024, strip=False, widget=forms.PasswordInput)
 
 
-class SetupForm(forms.Form):
+class SetupForm(StrictForm):
     """Takes possession: e-mail (when the link creates the account) and a password, typed twice."""
 
-    email = forms.EmailField(label="Your work e-mail", max_length=254)
+    email = EmailField(label="Your work e-mail", max_length=254)
     name = forms.CharField(label="Your name", max_length=120, required=False)
     password = forms.CharField(label="Password", max_length=1024, strip=False, widget=forms.PasswordInput)
     again = forms.CharField(label="The same password again", max_length=1024, strip=False, widget=forms.PasswordInput)
@@ -27,13 +35,13 @@ class SetupForm(forms.Form):
             del self.fields["email"], self.fields["name"]
 
     def clean_email(self) -> str:
-        email = normalise_email(self.cleaned_data["email"])
+        email: str = self.cleaned_data["email"]
         if User.objects.filter(email=email).exists():
             raise ValidationError("This e-mail has an account already.")
         return email
 
     def clean(self) -> dict[str, Any]:
-        data = super().clean() or {}
+        data = super().clean()
         password, again = data.get("password"), data.get("again")
         if password and again and password != again:
             self.add_error("again", "The two passwords differ.")

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from opssight.kernel.access import GuardedQuerySet, decide
 from opssight.kernel.ids import new_uid
+from opssight.kernel.validation import Line
 
 
 def normalise_email(value: str) -> str:
@@ -37,12 +38,15 @@ class User(AbstractBaseUser, PermissionsMixin):
     uid = models.UUIDField(default=new_uid, unique=True, editable=False)
     kind = models.CharField(max_length=8, choices=Kind, default=Kind.PERSON)
     email = models.EmailField("e-mail", max_length=254, unique=True)
-    name = models.CharField(max_length=120, blank=True)
+    name = Line(max_length=120, blank=True)
     is_active = models.BooleanField("active", default=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     auth_epoch = models.PositiveIntegerField(
         default=0, editable=False, help_text="Raised to end every session and token of the account at once."
     )
+
+    # Set on the instance that an API token brought in: what the token may do at most. None for a person.
+    scopes: frozenset[str] | None = None
 
     objects = UserManager()
 

@@ -35,7 +35,11 @@ def pending_user(request: HttpRequest) -> User | None:
 
 def destination(request: HttpRequest) -> str:
     """Where sign-in leads: the page first asked for, if it is one of ours."""
-    asked = (request.session.get(KEY) or {}).get("next", "")
+    return safe_page(request, (request.session.get(KEY) or {}).get("next", ""))
+
+
+def safe_page(request: HttpRequest, asked: str) -> str:
+    """`asked`, if it is an address of ours; else the first page."""
     host = urlsplit(settings.BASE_URL).netloc
     if asked and url_has_allowed_host_and_scheme(asked, {host, request.get_host()}, require_https=request.is_secure()):
         return str(asked)

@@ -16,6 +16,7 @@ from django_otp.models import Device
 from accounts import events
 from accounts.middleware import EPOCH
 from accounts.models import SetupLink, User, normalise_email
+from accounts.step_up import note_step_up
 from opssight.kernel.crypto import keyed_hash
 from opssight.kernel.errors import Refusal
 
@@ -99,6 +100,7 @@ def start_session(request: HttpRequest, user: User, device: Device) -> None:
     with transaction.atomic():
         login(request, user)
         request.session[EPOCH] = user.auth_epoch
+        note_step_up(request)
         request.session[DEVICE_ID_SESSION_KEY] = device.persistent_id
         user.otp_device = device  # type: ignore[attr-defined]
         events.SIGNED_IN.emit(target=user, factor=device.name)

@@ -9,5 +9,6 @@ urlpatterns = [
     path("sign-in/enrol", mfa.enrol, name="enrol"),
     path("sign-out", views.sign_out, name="sign-out"),
     path("set-up/<str:token>", views.set_up, name="set-up"),
+    path("step-up", mfa.step_up, name="step-up"),
     path("my-security/recovery-codes", mfa.renew_codes, name="renew-codes"),
 ]

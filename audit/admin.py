@@ -1,10 +1,35 @@
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from audit.models import AuditEntry
-from opssight.kernel.guards import GuardedAdmin
+from opssight.kernel.admin import GuardedAdmin
+from opssight.kernel.events import registry
+
+
+class EventFilter(admin.SimpleListFilter):
+    """The registered events; Django's own filter would read every row for its choices."""
+
+    title, parameter_name = "event", "event"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, name) for name in sorted(registry)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[AuditEntry]) -> QuerySet[AuditEntry]:
+        return queryset.filter(event=self.value()) if self.value() else queryset
+
+
+class ActionFilter(admin.SimpleListFilter):
+    title, parameter_name = "action", "action"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(str(number), str(word)) for number, word in AuditEntry.Action.choices]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[AuditEntry]) -> QuerySet[AuditEntry]:
+        value = self.value() or ""
+        return queryset.filter(action=int(value)) if value.isdigit() and len(value) == 1 else queryset
 
 
 @admin.register(AuditEntry)
@@ -12,9 +37,11 @@ class AuditEntryAdmin(GuardedAdmin):
     """Read-only, and so by the database itself."""
 
     resource = "trail"
+    task = "Evidence"
+    console = "trail-entry"
     list_display = ["id", "timestamp", "who", "what", "about", "success", "request_id"]
     list_display_links = ["id"]
-    list_filter = ["success", "actor_kind", "event"]
+    list_filter = ["success", EventFilter, ActionFilter]
     list_select_related = ["personal"]
     search_fields = ["=request_id", "=resource_id"]
     search_help_text = "An exact request id or object id"

@@ -1,15 +1,18 @@
 from typing import Any
 
+import django_filters
+from django.db.models import QuerySet
 from rest_framework import serializers
-from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from audit.models import AuditEntry
-from opssight.kernel.guards import GuardedMixin
+from opssight.kernel.rest.filters import ChoiceIn, FilterSet
+from opssight.kernel.rest.serializers import StrictModelSerializer
+from opssight.kernel.rest.views import List, Resource, Retrieve
 
 ACTIONS = {0: "CREATE", 1: "UPDATE", 2: "DELETE", 3: "READ"}
 
 
-class EntrySerializer(serializers.ModelSerializer[AuditEntry]):
+class EntrySerializer(StrictModelSerializer):
     """An entry under the seed's names: old_values and new_values are {field: value}."""
 
     number = serializers.IntegerField(source="pk", read_only=True)
@@ -30,6 +33,7 @@ class EntrySerializer(serializers.ModelSerializer[AuditEntry]):
             "resource_id", "object", "old_values", "new_values", "data", "ip_address", "user_agent", "request_id",
             "success", "error_message",
         ]  # fmt: skip
+        read_only_fields = fields
 
     def get_user_id(self, entry: AuditEntry) -> str | None:
         return str(entry.actor_id) if entry.actor_id else None
@@ -61,10 +65,29 @@ def _side(entry: AuditEntry, which: int) -> dict[str, Any]:
     return values
 
 
-class TrailViewSet(GuardedMixin, ReadOnlyModelViewSet[AuditEntry]):
+class TrailFilter(FilterSet):
+    """Which entries: by actor, event, action, object, result, request and time."""
+
+    user_id = django_filters.NumberFilter(field_name="actor_id")
+    event = django_filters.CharFilter()
+    action = ChoiceIn(choices=[(name, name) for name in ACTIONS.values()], method="by_action")
+    resource_type = django_filters.CharFilter()
+    resource_id = django_filters.CharFilter()
+    success = django_filters.BooleanFilter()
+    request_id = django_filters.CharFilter()
+    since = django_filters.IsoDateTimeFilter(field_name="timestamp", lookup_expr="gte")
+    until = django_filters.IsoDateTimeFilter(field_name="timestamp", lookup_expr="lt")
+
+    def by_action(self, queryset: QuerySet[AuditEntry], name: str, words: list[str]) -> QuerySet[AuditEntry]:
+        numbers = {word: number for number, word in ACTIONS.items()}
+        return queryset.filter(action__in=[numbers[word] for word in words])
+
+
+class TrailViewSet(Resource, List, Retrieve):
     resource = "trail"
     queryset = AuditEntry.objects.select_related("personal")
     serializer_class = EntrySerializer
+    filterset_class = TrailFilter
 
 
 routes = [("trail", TrailViewSet)]

@@ -51,6 +51,7 @@ def register_lower_apps() -> None:
 
     from accounts.mfa.models import RecoveryCode, RecoveryDevice, TOTPDevice
     from accounts.models import SetupLink, User
+    from accounts.tokens.models import Token
     from rbac.models import Role, RoleAssignment, RolePermission, Unit
 
     throttle = ("throttling_failure_timestamp", "throttling_failure_count")
@@ -59,6 +60,7 @@ def register_lower_apps() -> None:
     audited(TOTPDevice, secret=("secret_encrypted",), ignore=("last_step", "last_used_at", *throttle))
     audited(RecoveryDevice, ignore=throttle)
     audited(RecoveryCode, secret=("code_hash",))
+    audited(Token, secret=("secret_hash",), ignore=("last_used_at",))
     audited(Group)
     audited(Unit)
     audited(Role)

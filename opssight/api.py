@@ -1,17 +1,24 @@
 """The API's map: each subject's `api.py` lists its routes, and a name that comes twice stops the start."""
 
-from django.http import HttpRequest, HttpResponse
-from django.urls import path, re_path
+from pathlib import Path
+
+from django.http import FileResponse, HttpRequest, HttpResponse
+from django.urls import path
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework.routers import SimpleRouter
 
+import accounts.tokens.api
 import audit.api
 import scanning.api
 from opssight.kernel.errors import problem_json
 from opssight.kernel.guards import public
+from opssight.me import MeViewSet
+
+DESCRIPTION = Path(__file__).parent / "openapi.json"
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 _names: set[str] = set()
-for routes in (scanning.api.routes, audit.api.routes):
+for routes in (scanning.api.routes, audit.api.routes, accounts.tokens.api.routes):
     for name, viewset in routes:
         if name in _names:
             raise ValueError(f"two resources are called {name}")
@@ -19,9 +26,19 @@ for routes in (scanning.api.routes, audit.api.routes):
         router.register(name, viewset, basename=name)
 
 
+@public("describes the API and holds no data")
+def openapi(request: HttpRequest) -> FileResponse:
+    return FileResponse(DESCRIPTION.open("rb"), content_type="application/vnd.oai.openapi+json;version=3.1")
+
+
+@csrf_exempt  # a 404 whatever the method, and not a 403 about a form
 @public("says that there is nothing here, in the API's own shape")
 def unknown(request: HttpRequest, **kwargs: str) -> HttpResponse:
     return problem_json(request, 404, "There is no such address in the API.")
 
 
-urlpatterns = [*router.urls, path("", unknown), re_path(r".*", unknown)]
+urlpatterns = [
+    *router.urls,
+    path("me", MeViewSet.as_view({"get": "read"}), name="me"),
+    path("openapi.json", openapi, name="openapi"),
+]

@@ -1,11 +1,12 @@
 """The Celery app, and what `manage.py up` needs from a worker: a sign that it is ready, and a quick end."""
 
+import logging
 import os
 import warnings
 from pathlib import Path
 from typing import Any
 
-from celery import Celery
+from celery import Celery, bootsteps
 from celery.exceptions import WorkerShutdown, WorkerTerminate
 from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
 
@@ -42,3 +43,36 @@ def _leave_the_poll(how: str, exitcode: int, **kwargs: Any) -> None:
     """On the polled queue Celery sits out two polls of 2 s before it stops. What it may drop here is only a hint."""
     if not env.BROKER_URL:
         raise (WorkerShutdown if how == "Warm" else WorkerTerminate)(exitcode)
+
+
+class Heartbeat(bootsteps.StartStopStep):
+    """A row that says the worker lives, renewed from its main process: the pool may be busy for minutes."""
+
+    requires = ("celery.worker.components:Timer",)
+    every = 15.0  # seconds
+
+    def __init__(self, parent: Any, **kwargs: Any) -> None:
+        self.timer: Any = None
+
+    def start(self, parent: Any) -> None:
+        self._beat(parent)
+        self.timer = parent.timer.call_repeatedly(self.every, self._beat, (parent,))
+
+    def stop(self, parent: Any) -> None:
+        if self.timer:
+            self.timer.cancel()
+
+    @staticmethod
+    def _beat(worker: Any) -> None:
+        from django.db import DatabaseError, close_old_connections
+
+        from opssight.models import Heartbeat as Row
+
+        close_old_connections()
+        try:
+            Row.beat(worker.hostname.partition("@")[0])
+        except DatabaseError as error:  # a sign of life that can't be given must not end the worker
+            logging.getLogger("opssight").warning("no heartbeat: %s", error)
+
+
+app.steps["worker"].add(Heartbeat)

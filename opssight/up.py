@@ -2,14 +2,11 @@
 
 No Django and no Celery in here: this process only starts the others, passes their words on and ends them.
 
-How nothing is left behind. Every child leads a session of its own, and what it starts inherits that session:
-granian's worker, Celery's pool, a scanner. When a child ends, for whatever reason, its session is ended with it.
-When this process ends, for whatever reason, a tiny second one (the guardian) ends the sessions that remain.
-So whatever a worker starts must stay in its session: `process_group=0`, never `start_new_session=True`.
+When a child ends, for whatever reason, its session is ended with it. When this process ends, for whatever reason, the
+guardian ends the sessions that remain (opssight/guardian.py).
 """
 
 import argparse
-import contextlib
 import fcntl
 import http.client
 import json
@@ -20,12 +17,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, TextIO
 from urllib.parse import urlsplit
 
+from opssight.guardian import LAUNCH, Guardian
 from opssight.settings import env
 
 READY_WITHIN = 60.0
@@ -36,9 +34,6 @@ LONGEST_BACKOFF = 30.0
 SETTLED_AFTER = 60.0  # a child that ran this long starts its backoff anew
 SAME_SIGNAL = 0.5  # one Ctrl-C can arrive twice: from the terminal, and from what started us
 LOCK_WITHIN = 3.0  # how long the guardian of a killed predecessor may need
-
-# Each child tells the guardian its session before it becomes what it is, so none can be missed.
-LAUNCH = ["/bin/sh", "-c", 'echo $$ >&0; exec "$@" </dev/null', "up"]
 
 
 CELERY = [sys.executable, "-m", "celery", "-q", "-A", "opssight.celery"]
@@ -65,106 +60,6 @@ class Stopped(Exception):
     """Somebody asked for the end."""
 
 
-class Process(NamedTuple):
-    pid: int
-    parent: int
-    session: int
-
-
-def _processes() -> Iterable[Process]:
-    """Every living process of this machine."""
-    if Path("/proc/self/stat").exists():
-        for entry in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                # 12 (name) S parent group session …: the name may hold anything, so count from its last bracket.
-                state, parent, _, session = Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()[:4]
-            except (OSError, ValueError):
-                continue  # no process, or one that just ended
-            if state not in "ZX":
-                yield Process(int(entry), int(parent), int(session))
-        return
-    listing = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat="], capture_output=True, text=True, check=True)
-    for line in listing.stdout.splitlines():
-        pid, parent, state = line.split()[:3]
-        try:
-            if not state.startswith("Z"):
-                yield Process(int(pid), int(parent), os.getsid(int(pid)))
-        except OSError:
-            continue
-
-
-def end_sessions(sessions: set[int]) -> None:
-    """Kill all that belongs to these sessions, and what has left them but still has a parent inside."""
-    deadline = time.monotonic() + STOP_WITHIN
-    while sessions and time.monotonic() < deadline:  # again and again, for what was being forked meanwhile
-        listing = list(_processes())
-        found = {process.pid for process in listing if process.session in sessions}
-        while more := {process.pid for process in listing if process.parent in found} - found:
-            found |= more
-        if not found:
-            return
-        for pid in found:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(0.01)
-
-
-class Guardian:
-    """A forked copy of this process that waits for its end and then ends the sessions left over.
-
-    It reads a pipe whose other end only the supervisor keeps open: even SIGKILL closes that. The pipe carries the
-    sessions: `12` began, `-12` is over. The copy also holds the lock of the data folder until all is ended.
-    """
-
-    def __init__(self) -> None:
-        self.sessions: set[int] = set()
-        self._fork()
-
-    def _fork(self) -> None:
-        read, self.pipe = os.pipe()
-        self.pid = os.fork()  # safe: this program has one thread
-        if self.pid == 0:
-            try:
-                os.close(self.pipe)
-                self._wait(read)
-            finally:
-                os._exit(0)
-        os.close(read)
-
-    def _wait(self, read: int) -> None:
-        os.setsid()  # Ctrl-C is for the supervisor
-        for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(ignored, signal.SIG_IGN)
-        with open(read) as lines:
-            for number in map(int, lines):
-                if number > 0:
-                    self.sessions.add(number)
-                else:
-                    self.sessions.discard(-number)
-        end_sessions(self.sessions)
-
-    def check(self) -> None:
-        """Replace a guardian that somebody ended."""
-        if os.waitpid(self.pid, os.WNOHANG) != (0, 0):
-            os.close(self.pipe)
-            self._fork()
-
-    def watch(self, session: int) -> None:
-        self.sessions.add(session)  # the child has told the guardian itself
-
-    def end(self, session: int) -> None:
-        """End what is left of a session, and forget it."""
-        end_sessions({session})
-        self.sessions.discard(session)
-        with contextlib.suppress(BrokenPipeError):
-            os.write(self.pipe, b"-%d\n" % session)
-
-    def close(self) -> None:
-        end_sessions(self.sessions)
-        os.close(self.pipe)
-        os.waitpid(self.pid, 0)
-
-
 @dataclass
 class Child:
     """One program that `up` keeps running."""
@@ -178,7 +73,7 @@ class Child:
     cut_short: signal.Signals | None = None
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
-    backoff: float = 0.0
+    backoff: float = 1.0
     again_at: float | None = None
     unfinished: bytes = field(default=b"", repr=False)
 
@@ -186,9 +81,12 @@ class Child:
 class Supervisor:
     def __init__(self, *, bind: str, port: int, url: str) -> None:
         self.bind, self.port, self.url = bind, port, url
-        self.environment = {**os.environ, "OPSSIGHT_URL": url}
+        # The queue of files moves each message through the temporary folder: on one file system that is atomic.
+        scratch = env.HOME / "run" / "tmp"
+        scratch.mkdir(mode=0o700, exist_ok=True)
+        self.environment = {**os.environ, "OPSSIGHT_URL": url, "TMPDIR": str(scratch)}
         self.children = self._children()
-        self.stopping = False
+        self.all_ready = self.stopping = False
         self.signals, self.signalled = 0, float("-inf")
         self.selector = selectors.DefaultSelector()
         self.guardian = Guardian()
@@ -251,10 +149,10 @@ class Supervisor:
         try:
             link = self._prepare(target)
             self._start_all()
-            print(f"OpsSight is ready: {self.url}")
+            say(f"OpsSight is ready: {self.url}")
             if link:
-                print(f"Set up the first account here, once: {link}")
-            print("Stop with Ctrl-C", flush=True)
+                say(f"Set up the first account here, once: {link}")
+            say("Stop with Ctrl-C")
             while True:
                 self._turn()
         except Stopped:
@@ -286,10 +184,9 @@ class Supervisor:
         report(f"database   {'migrated':<12}", since=began)
         answer = json.loads(said.decode().strip().rpartition("\n")[2])
         if answer["scan"]:
-            print(f"  scan       requested    {target or 'of OpsSight itself'}")
+            say(f"  scan       requested    {target or 'of OpsSight itself'}")
         if answer["target_error"]:
-            print(f"  scan       {answer['target_error']}")
-        sys.stdout.flush()
+            say(f"  scan       {answer['target_error']}")
         link: str | None = answer["setup_link"]
         return link
 
@@ -306,8 +203,7 @@ class Supervisor:
             if time.monotonic() > began + READY_WITHIN:
                 names = ", ".join(child.name for child in waiting)
                 raise Failed(f"{names} not ready after {READY_WITHIN:.0f} s")
-        for child in self.children:  # from here on, an end is an accident and not a failed start
-            child.backoff = 1.0
+        self.all_ready = True
 
     def _start(self, child: Child) -> None:
         self._ready_file(child.name).unlink(missing_ok=True)
@@ -360,10 +256,11 @@ class Supervisor:
         words = child.process.stdout or child.process.stderr
         while words and self._hear(words, lambda data: self._pass_on(child, data)):
             pass
+        self._pass_on(child, b"\n")
         child.process = None
         if self.stopping:
             return
-        if not child.backoff:
+        if not self.all_ready:
             raise Failed(f"{child.name} did not start ({ending(code)})")
         if time.monotonic() - child.started > SETTLED_AFTER:
             child.backoff = 1.0
@@ -394,16 +291,19 @@ class Supervisor:
         *lines, child.unfinished = (child.unfinished + data).split(b"\n")
         for line in lines:
             if line.strip():
-                print(f"{child.name}: {line.decode(errors='replace')}", file=sys.stderr, flush=True)
+                say(f"{child.name}: {line.decode(errors='replace')}", file=sys.stderr)
 
     def _stop(self) -> None:
-        """Ask all at once, then insist; a further signal ends everything there and then."""
+        """Ask all at once, then insist; a further signal ends everything there and then.
+
+        Before all are ready nothing is worth waiting for (and granian's half-started worker hears no signal).
+        """
         self.stopping = True
         began, before = time.monotonic(), self.signals
-        running = [child for child in self.children if child.process]
+        running = [child for child in self.children if child.process and self.all_ready]
         try:
             if running:
-                print("\nStopping", flush=True)
+                say("\nStopping")
             for child in running:
                 if child.process:
                     child.process.terminate()
@@ -427,12 +327,19 @@ def ending(code: int) -> str:
     return f"exit code {code}" if code >= 0 else f"ended by {signal.Signals(-code).name}"
 
 
+def say(words: str, *, file: TextIO = sys.stdout) -> None:
+    try:
+        print(words, file=file, flush=True)
+    except OSError:  # the terminal is gone, which is no reason to stop, or not to stop properly
+        os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
+
+
 def report(step: str, *, since: float) -> None:
-    print(f"  {step} {time.monotonic() - since:6.1f} s", flush=True)
+    say(f"  {step} {time.monotonic() - since:6.1f} s")
 
 
 def complain(problem: object) -> None:
-    print(f"opssight: {problem}", file=sys.stderr, flush=True)
+    say(f"opssight: {problem}", file=sys.stderr)
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:

@@ -1,14 +1,16 @@
 """The URL map. The API stands under /api/v1/, the admin under /admin/, everything else is console."""
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
 from opssight import api, health
 
 urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
     path("api/v1/", include(api.urlpatterns)),
+    re_path(r"^api(?:/.*)?$", api.unknown),
     path("admin/login/", admin.site.login),
     path("admin/logout/", RedirectView.as_view(pattern_name="my-security")),
     path("admin/", admin.site.urls),

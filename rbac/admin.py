@@ -3,7 +3,7 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
-from opssight.kernel.guards import GuardedAdmin
+from opssight.kernel.admin import GuardedAdmin
 from rbac import services
 from rbac.models import Role, RoleAssignment, Unit
 
@@ -11,8 +11,10 @@ from rbac.models import Role, RoleAssignment, Unit
 @admin.register(Unit)
 class UnitAdmin(GuardedAdmin):
     resource = "units"
+    task = "Who may do what"
     verbs = {"view": "read", "add": "create", "change": "update"}
     list_display = ["name", "kind", "parent"]
+    ordering = ["name"]
     list_filter = ["kind"]
     list_select_related = ["parent"]
     search_fields = ["name"]
@@ -28,7 +30,9 @@ class UnitAdmin(GuardedAdmin):
 @admin.register(Role)
 class RoleAdmin(GuardedAdmin):
     resource = "roles"
+    task = "Who may do what"
     list_display = ["name", "key", "description", "builtin"]
+    ordering = ["name"]
     search_fields = ["name", "key"]
     fields = ["name", "key", "description", "builtin", "grants"]
     readonly_fields = ["builtin", "grants"]
@@ -41,6 +45,7 @@ class RoleAdmin(GuardedAdmin):
 @admin.register(RoleAssignment)
 class RoleAssignmentAdmin(GuardedAdmin):
     resource = "assignments"
+    task = "Who may do what"
     verbs = {"view": "read", "add": "create", "change": "update", "delete": "delete"}
     list_display = ["user", "group", "role", "unit", "valid_from", "valid_until", "source"]
     list_filter = ["role", "source"]

@@ -1,75 +1,108 @@
 """One rule set in two forms: `decide` for one question, `permitted` for the rows of a query.
 
 The rule: a valid assignment, held directly or through a group, of a role with the permission, at the object's unit
-or above it. An object without a unit is reached from the root only; an own object also by its owner.
+or above it. An object without a unit is reached from the root only, an own object by its owner only.
+
+What a user holds is read once a request, in one query: an answer never outlives the request it was given in.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Exists, Model, Q, QuerySet, Value
+from django.db.models import Model, QuerySet
 from django.utils import timezone
 
-from opssight.kernel.access import Decision, resources
+from opssight.kernel.access import Decision, Resource, resources
+from opssight.kernel.actor import request_memory
 from rbac.models import RoleAssignment, UnitPath
 
 
-def _assignments(user: Any, permission: str) -> QuerySet[RoleAssignment]:
-    return RoleAssignment.objects.of(user).valid(at=timezone.now()).filter(role__permissions__permission=permission)
+@dataclass(frozen=True)
+class Grant:
+    """One permission at one unit, and where it comes from."""
+
+    unit: int
+    at_root: bool
+    role: str
+    unit_name: str
+    group: str | None
+
+    def __str__(self) -> str:
+        return f"role {self.role} at {self.unit_name}" + (f", through group {self.group}" if self.group else "")
 
 
-def _may_act(user: Any) -> bool:
-    return bool(user is not None and user.is_authenticated and user.is_active)
+def grants(user: Any) -> dict[str, list[Grant]]:
+    """What `user` holds now, by permission; the wider grants come first."""
+    memory = request_memory()
+    key = ("rbac.grants", user.pk)
+    if key in memory:
+        kept: dict[str, list[Grant]] = memory[key]
+        return kept
+    rows = (
+        RoleAssignment.objects.of(user)
+        .valid(at=timezone.now())
+        .order_by()
+        .values_list(
+            "role__permissions__permission", "unit_id", "unit__parent_id", "role__name", "unit__name", "group__name"
+        )
+    )
+    found: dict[str, list[Grant]] = {}
+    for permission, unit, parent, role, unit_name, group in rows:
+        found.setdefault(permission, []).append(Grant(unit, parent is None, role, unit_name, group))
+    for held in found.values():
+        held.sort(key=lambda grant: not grant.at_root)
+    memory[key] = found
+    return found
+
+
+def _held(user: Any, permission: str) -> list[Grant]:
+    if user is None or not user.is_authenticated or not user.is_active:
+        return []
+    return grants(user).get(permission, [])
 
 
 def decide(user: Any, permission: str, obj: Model | None, context: dict[str, Any]) -> Decision:
-    if not _may_act(user):
-        return Decision(False, ("nobody is signed in, or the account is not active",))
-    resource = resources[permission.partition(":")[0]]
+    resource, held = resources[permission.partition(":")[0]], _held(user, permission)
+    if not held:
+        return Decision(False, (f"no role gives you {permission}",))
     if obj is None:
-        held = _somewhere(user, permission)
+        # Whether it is worth asking further: at some unit, or for what has none, at the root.
+        reached = held if resource.unit or resource.model is None else [grant for grant in held if grant.at_root]
+    elif type(obj) is not resource.model:
+        return Decision(False, (f"{permission} is not about {obj._meta.verbose_name}",))
+    elif resource.own and getattr(obj, f"{resource.own}_id") != user.pk:
+        return Decision(False, (f"{permission} is about one's own, and this is somebody else's",))
     else:
-        held = _assignments(user, permission)
-        if type(obj) is not resource.model:
-            return Decision(False, (f"{permission} is not about {obj._meta.verbose_name}",))
-        unit_id = _unit_id(obj, resource.unit)
-        above = UnitPath.objects.filter(descendant=unit_id).values("ancestor") if unit_id else None
-        held = held.filter(unit__in=above) if above is not None else held.filter(unit__parent=None)
-    row = held.select_related("role", "unit").first()
-    if row is None:
-        return Decision(False, (f"no role of yours gives {permission} here",))
-    return Decision(
-        True, (f"role {row.role} at {row.unit}" + (f", through group {row.group}" if row.group_id else ""),)
-    )
+        reached = _reaching(held, obj, resource)
+    if not reached:
+        return Decision(False, (f"no role gives you {permission} here",))
+    return Decision(True, (str(reached[0]),))
 
 
-def _somewhere(user: Any, permission: str) -> QuerySet[RoleAssignment]:
-    resource, held = resources[permission.partition(":")[0]], _assignments(user, permission)
-    return held.filter(unit__parent=None) if not resource.unit and resource.model is not None else held
-
-
-def condition(user: Any, permission: str) -> Exists | Value:
-    return Exists(_somewhere(user, permission)) if _may_act(user) else Value(False)
-
-
-def _unit_id(obj: Model, path: str) -> int | None:
-    """Follow "asset__unit" from the object to the id of its unit."""
-    if not path:
-        return None
-    *steps, last = path.split("__")
+def _reaching(held: list[Grant], obj: Model, resource: Resource) -> list[Grant]:
+    """The grants at the object's unit or above it."""
+    if held[0].at_root:
+        return held[:1]
+    if not resource.unit:
+        return []
+    *steps, last = resource.unit.split("__")
+    place: Any = obj
     for step in steps:
-        obj = getattr(obj, step)
-    unit_id: int = getattr(obj, f"{last}_id")
-    return unit_id
+        place = getattr(place, step)
+    unit = getattr(place, f"{last}_id")
+    above = set(UnitPath.objects.filter(descendant=unit).values_list("ancestor_id", flat=True))
+    return [grant for grant in held if grant.unit in above]
 
 
 def permitted(queryset: QuerySet[Any], user: Any, permission: str) -> QuerySet[Any]:
-    if not _may_act(user):
+    resource, held = resources[permission.partition(":")[0]], _held(user, permission)
+    if not held or queryset.model is not resource.model:
         return queryset.none()
-    resource = resources[permission.partition(":")[0]]
-    if queryset.model is not resource.model:
-        return queryset.none()
-    held = _assignments(user, permission)
+    if resource.own:
+        queryset = queryset.filter(**{resource.own: user})
+    if held[0].at_root:  # there is one root, and everything is below it
+        return queryset
     if not resource.unit:
-        return queryset.filter(Q(Exists(held.filter(unit__parent=None))))
-    reached = UnitPath.objects.filter(ancestor__in=held.values("unit")).values("descendant")
+        return queryset.none()
+    reached = UnitPath.objects.filter(ancestor__in={grant.unit for grant in held}).values("descendant")
     return queryset.filter(**{f"{resource.unit}__in": reached})

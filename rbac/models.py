@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from opssight.kernel.access import GuardedQuerySet
 from opssight.kernel.ids import new_uid
+from opssight.kernel.validation import Line
 
 
 class UnitQuerySet(GuardedQuerySet["Unit"]):
@@ -30,7 +31,7 @@ class Unit(models.Model):
 
     uid = models.UUIDField(default=new_uid, unique=True, editable=False)
     kind = models.CharField(max_length=8, choices=Kind, default=Kind.TEAM)
-    name = models.CharField(max_length=120)
+    name = Line(max_length=120)
     parent = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True, related_name="children")
 
     objects = UnitQuerySet.as_manager()
@@ -67,8 +68,8 @@ class UnitPath(models.Model):
 class Role(models.Model):
     uid = models.UUIDField(default=new_uid, unique=True, editable=False)
     key = models.SlugField(max_length=40, unique=True)
-    name = models.CharField(max_length=80, unique=True)
-    description = models.CharField(max_length=200, blank=True)
+    name = Line(max_length=80, unique=True)
+    description = Line(max_length=200, blank=True)
     builtin = models.BooleanField(default=False, editable=False)
 
     objects = GuardedQuerySet.as_manager()
@@ -121,7 +122,7 @@ class RoleAssignment(models.Model):
     valid_from = models.DateTimeField(default=timezone.now)
     valid_until = models.DateTimeField(null=True, blank=True)
     source = models.CharField(max_length=8, choices=Source, default=Source.MANUAL, editable=False)
-    reason = models.CharField(max_length=300)
+    reason = Line(max_length=300)
 
     objects = RoleAssignmentQuerySet.as_manager()
 

@@ -1,6 +1,6 @@
 """The built-in roles, as data. Written into the tables after every migration; see `services.sync_builtin_roles`."""
 
-EMPLOYEE = {"me:read", "me:update"}
+EMPLOYEE = {"me:read", "me:update", "tokens:read", "tokens:create", "tokens:revoke"}
 DEVELOPER = EMPLOYEE | {"assets:read", "scans:read", "scans:create", "findings:read"}
 ANALYST = DEVELOPER | {"findings:triage"}
 AUDITOR = EMPLOYEE | {

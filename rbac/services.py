@@ -64,6 +64,13 @@ def save_assignment(assignment: RoleAssignment) -> RoleAssignment:
     return assignment
 
 
+def permissions_of(user: User) -> list[str]:
+    """Every permission that some valid assignment of `user` gives somewhere, sorted."""
+    held = RoleAssignment.objects.of(user).valid(at=timezone.now())
+    rows = RolePermission.objects.filter(role__in=held.values("role")).values_list("permission", flat=True)
+    return sorted(set(rows))
+
+
 def has_administrator() -> bool:
     """Whether anybody already administers the root; the first set-up link works only while nobody does."""
     rows = RoleAssignment.objects.valid(at=timezone.now()).filter(role__key="administrator", unit__parent=None)

@@ -5,7 +5,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from opssight.kernel.access import decide
-from opssight.kernel.guards import GuardedAdmin
+from opssight.kernel.admin import GuardedAdmin
 from scanning import services
 from scanning.models import Asset, Finding, Scan
 
@@ -13,9 +13,11 @@ from scanning.models import Asset, Finding, Scan
 @admin.register(Asset)
 class AssetAdmin(GuardedAdmin):
     resource = "assets"
+    task = "Code and findings"
     verbs = {"view": "read", "add": "create", "change": "update"}
     list_display = ["name", "kind", "location", "unit", "created_at"]
-    list_filter = ["kind"]
+    list_filter = ["kind", "unit"]
+    ordering = ["name"]
     list_select_related = ["unit"]
     search_fields = ["name", "location"]
     fields = ["name", "kind", "location", "unit"]
@@ -38,8 +40,10 @@ class ReadOnly(GuardedAdmin):
 @admin.register(Scan)
 class ScanAdmin(ReadOnly):
     resource = "scans"
+    task = "Code and findings"
     list_display = ["id", "asset", "scanner", "state", "trigger", "started_at", "finished_at", "new", "same", "fixed"]
-    list_filter = ["state", "scanner", "trigger"]
+    list_filter = ["state", "trigger", "asset"]
+    console = "scan"
     list_select_related = ["asset"]
     search_fields = ["asset__name"]
     ordering = ["-id"]
@@ -48,8 +52,10 @@ class ScanAdmin(ReadOnly):
 @admin.register(Finding)
 class FindingAdmin(ReadOnly):
     resource = "findings"
+    task = "Code and findings"
     list_display = ["label", "severity", "title", "asset", "place", "status", "first_seen_at", "due_at"]
-    list_filter = ["status", "severity", "scanner"]
+    list_filter = ["status", "severity", "asset"]
+    console = "finding"
     list_select_related = ["asset"]
     search_fields = ["title", "rule", "path"]
     ordering = ["-severity", "id"]

@@ -1,26 +1,48 @@
 from typing import Any
 
-from rest_framework import serializers
-from rest_framework.viewsets import ReadOnlyModelViewSet
+import django_filters
+from django.db.models import F, QuerySet
+from django.http import Http404
+from django.urls import reverse
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers, status
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
 
-from opssight.kernel.guards import GuardedMixin
-from scanning.models import Asset, Finding, Scan
+from opssight.kernel.access import check, decide
+from opssight.kernel.rest.bulk import BulkAnswer, BulkRequest, each
+from opssight.kernel.rest.filters import ChoiceIn, FilterSet, UidFilter, choices
+from opssight.kernel.rest.serializers import StrictModelSerializer, StrictSerializer, Text, uid
+from opssight.kernel.rest.views import List, Resource, Retrieve, Update, accepted, wait_for
+from rbac.models import Unit
+from scanning import services
+from scanning.models import Asset, Finding, Scan, ScanState, Severity, Status
 
 
-def _uid() -> "serializers.SlugRelatedField[Any]":
-    return serializers.SlugRelatedField(slug_field="uid", read_only=True)
+class PermittedUnit(serializers.SlugRelatedField[Unit]):
+    """A unit in which the caller may create assets; another one does not exist for them."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(slug_field="uid", queryset=Unit.objects.all(), **kwargs)
+
+    def get_queryset(self) -> QuerySet[Unit]:
+        return services.units_for_new_assets(self.context["request"].user)
 
 
-class AssetSerializer(serializers.ModelSerializer[Asset]):
-    unit = _uid()
+class AssetSerializer(StrictModelSerializer):
+    unit = PermittedUnit()
+    location = Text(max_length=1000, help_text="The path of the folder on the server.")
 
     class Meta:
         model = Asset
         fields = ["uid", "name", "kind", "location", "unit", "created_at"]
+        read_only_fields = ["uid", "kind", "created_at"]
+        validators: list[Any] = []  # what is taken already is a conflict, which the service tells
 
 
-class ScanSerializer(serializers.ModelSerializer[Scan]):
-    asset = _uid()
+class ScanSerializer(StrictModelSerializer):
+    asset = uid()
 
     class Meta:
         model = Scan
@@ -28,13 +50,20 @@ class ScanSerializer(serializers.ModelSerializer[Scan]):
             "uid", "asset", "scanner", "scanner_version", "trigger", "state", "reason", "parts_total", "parts_done",
             "files_read", "new", "same", "fixed", "reopened", "queued_at", "started_at", "finished_at",
         ]  # fmt: skip
+        read_only_fields = fields
 
 
-class FindingSerializer(serializers.ModelSerializer[Finding]):
-    asset = _uid()
-    severity = serializers.CharField(source="severity_word", read_only=True)
-    first_scan = _uid()
-    last_scan = _uid()
+class NewScan(StrictSerializer):
+    asset = serializers.UUIDField()
+    scanner = Text(max_length=32, default="bandit")
+
+
+class FindingSerializer(StrictModelSerializer):
+    asset = serializers.UUIDField(source="asset_uid", read_only=True)
+    severity = serializers.ChoiceField([severity.word for severity in Severity], source="severity_word", read_only=True)
+    label = serializers.CharField(read_only=True)  # type: ignore[assignment]  # DRF's metaclass takes it
+    first_scan = serializers.UUIDField(source="first_scan_uid", read_only=True)
+    last_scan = serializers.UUIDField(source="last_scan_uid", read_only=True)
 
     class Meta:
         model = Finding
@@ -43,24 +72,107 @@ class FindingSerializer(serializers.ModelSerializer[Finding]):
             "line", "code", "help_url", "fingerprint", "status", "first_seen_at", "last_seen_at", "first_scan",
             "last_scan", "due_at", "fixed_at",
         ]  # fmt: skip
+        read_only_fields = fields
 
 
-class AssetViewSet(GuardedMixin, ReadOnlyModelViewSet[Asset]):
+class AssetFilter(FilterSet):
+    kind = ChoiceIn(choices=choices(Asset.Kind))
+    unit = UidFilter(field_name="unit__uid")
+    name = django_filters.CharFilter(lookup_expr="icontains")
+
+
+class ScanFilter(FilterSet):
+    asset = UidFilter(field_name="asset__uid")
+    scanner = django_filters.CharFilter()
+    state = ChoiceIn(choices=choices(ScanState))
+
+
+class FindingFilter(FilterSet):
+    asset = UidFilter(field_name="asset__uid")
+    scan = UidFilter(field_name="last_scan__uid")
+    scanner = django_filters.CharFilter()
+    status = ChoiceIn(choices=choices(Status))
+    severity = django_filters.BaseInFilter(method="by_severity")
+    rule = django_filters.CharFilter()
+    due_before = django_filters.IsoDateTimeFilter(field_name="due_at", lookup_expr="lt")
+    seen_since = django_filters.IsoDateTimeFilter(field_name="last_seen_at", lookup_expr="gte")
+    q = django_filters.CharFilter(method="search")
+
+    def by_severity(self, queryset: QuerySet[Finding], name: str, words: list[str]) -> QuerySet[Finding]:
+        known = {severity.word: severity for severity in Severity}
+        unknown = sorted(set(words) - known.keys())
+        if unknown:
+            raise serializers.ValidationError({name: f"is one or more of {', '.join(known)}."})
+        return queryset.filter(severity__in=[known[word] for word in words])
+
+    def search(self, queryset: Any, name: str, text: str) -> QuerySet[Finding]:
+        found: QuerySet[Finding] = queryset.matching(text)
+        return found
+
+
+class AssetViewSet(Resource, List, Retrieve, Update):
     resource = "assets"
     queryset = Asset.objects.select_related("unit")
     serializer_class = AssetSerializer
+    filterset_class = AssetFilter
+
+    def create(self, request: Request) -> Response:
+        asset = self._create(request.data, request, dry_run=False)
+        data, etag = self.represent(asset)
+        address = reverse("assets-detail", args=[asset.uid])
+        return Response(data, status=status.HTTP_201_CREATED, headers={"ETag": etag, "Location": address})
+
+    @extend_schema(request=BulkRequest, responses=BulkAnswer)
+    @action(detail=False, methods=["post"], url_path="bulk")
+    def bulk(self, request: Request) -> Response:
+        """Create up to 100 assets; each item succeeds or fails by itself. `dry_run` only says what would happen."""
+        return each(request, self._create)
+
+    def _create(self, data: Any, request: Request, *, dry_run: bool) -> Asset:
+        asked = self.get_serializer(data=data)
+        asked.is_valid(raise_exception=True)
+        return services.create_asset(**asked.validated_data)
+
+    def perform_update(self, serializer: Any) -> None:
+        if "unit" in serializer.validated_data:
+            check(self.request.user, "assets:create")
+        serializer.instance = services.change_asset(serializer.instance, **serializer.validated_data)
+
+    @classmethod
+    def permission_for(cls, action: str) -> str:
+        return "assets:create" if action == "bulk" else super().permission_for(action)
 
 
-class ScanViewSet(GuardedMixin, ReadOnlyModelViewSet[Scan]):
+class ScanViewSet(Resource, List, Retrieve):
     resource = "scans"
     queryset = Scan.objects.select_related("asset")
     serializer_class = ScanSerializer
+    filterset_class = ScanFilter
+    takes = {"create": {"wait"}}
+
+    @extend_schema(request=NewScan, responses={200: ScanSerializer, 202: ScanSerializer})
+    def create(self, request: Request) -> Response:
+        """Ask for a scan. 202 with its row; with `?wait=30` 200, if it ends in time."""
+        asked = NewScan(data=request.data)
+        asked.is_valid(raise_exception=True)
+        asset = Asset.objects.permitted(request.user, "assets:read").filter(uid=asked.validated_data["asset"]).first()
+        if asset is None:
+            raise Http404
+        if not decide(request.user, "scans:create", Scan(asset=asset)).allowed:
+            check(request.user, "scans:create", asset)
+        scan = services.request_scan(asset, scanner=asked.validated_data["scanner"], by=request.user)
+        wait_for(scan, request)
+        return accepted(scan, request, reverse("scans-detail", args=[scan.uid]), self.get_serializer(scan).data)
 
 
-class FindingViewSet(GuardedMixin, ReadOnlyModelViewSet[Finding]):
+class FindingViewSet(Resource, List, Retrieve):
     resource = "findings"
-    queryset = Finding.objects.select_related("asset", "first_scan", "last_scan")
+    # Three columns instead of three whole rows beside each finding.
+    queryset = Finding.objects.annotate(
+        asset_uid=F("asset__uid"), first_scan_uid=F("first_scan__uid"), last_scan_uid=F("last_scan__uid")
+    )
     serializer_class = FindingSerializer
+    filterset_class = FindingFilter
 
 
 routes = [("assets", AssetViewSet), ("scans", ScanViewSet), ("findings", FindingViewSet)]

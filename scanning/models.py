@@ -9,6 +9,7 @@ from django.utils import timezone
 from opssight.kernel.access import GuardedQuerySet
 from opssight.kernel.ids import new_uid
 from opssight.kernel.jobs import Job, State
+from opssight.kernel.validation import Line
 from rbac.models import Unit
 
 
@@ -46,14 +47,14 @@ def due_at(severity: int, found: datetime) -> datetime | None:
 
 class AssetQuerySet(GuardedQuerySet["Asset"]):
     def with_standing(self) -> Self:
-        """Each with `latest_scan` (an id, or None where it was never scanned) and its number of `unresolved` findings."""
+        """Each with `latest_scan` (an id; None: never scanned) and its number of `unresolved` findings, most first."""
         latest = Scan.objects.filter(asset=models.OuterRef("pk")).order_by("-id").values("pk")[:1]
         found = Finding.objects.unresolved().filter(asset=models.OuterRef("pk")).order_by().values("asset")
         counted = found.annotate(n=models.Count("pk")).values("n")
         return self.annotate(
             latest_scan=models.Subquery(latest),
             unresolved=Coalesce(models.Subquery(counted), 0),
-        )
+        ).order_by("-unresolved", "name")
 
 
 class Asset(models.Model):
@@ -66,7 +67,7 @@ class Asset(models.Model):
     uid = models.UUIDField(default=new_uid, unique=True, editable=False)
     unit = models.ForeignKey(Unit, on_delete=models.PROTECT, related_name="assets")
     kind = models.CharField(max_length=16, choices=Kind, default=Kind.FOLDER)
-    name = models.CharField(max_length=200)
+    name = Line(max_length=200)
     location = models.CharField(max_length=1000, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -229,7 +230,7 @@ class Finding(models.Model):
     path = models.CharField(max_length=1000)
     line = models.PositiveIntegerField(default=0)
     code = models.TextField(blank=True)
-    help_url = models.URLField(max_length=500, blank=True)
+    help_url = models.CharField(max_length=500, blank=True)
     status = models.CharField(max_length=16, choices=Status, default=Status.OPEN)
     first_seen_at = models.DateTimeField()
     last_seen_at = models.DateTimeField()

@@ -7,7 +7,9 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 
+from opssight.kernel.access import decide
 from opssight.kernel.actor import Actor, acting
 from opssight.kernel.errors import Refusal
 from opssight.kernel.jobs import LeaseLost
@@ -46,6 +48,47 @@ def installation_asset() -> Asset:
     return Asset.objects.get_or_create(
         unit=root_unit(), kind=Asset.Kind.INSTALLATION, location="", defaults={"name": "This OpsSight"}
     )[0]
+
+
+class AssetExists(Refusal):
+    status = 409
+
+
+def units_for_new_assets(user: Any) -> QuerySet[Unit]:
+    """Where `user` may create assets, of the units in sight."""
+    visible = Unit.objects.permitted(user, "units:read")
+    allowed = [unit.pk for unit in visible if decide(user, "assets:create", Asset(unit=unit)).allowed]
+    return visible.filter(pk__in=allowed)
+
+
+@transaction.atomic
+def create_asset(*, name: str, location: str, unit: Unit) -> Asset:
+    """A folder to scan. AssetExists where name or location is taken in the unit."""
+    return _save_asset(Asset(unit=unit, kind=Asset.Kind.FOLDER, name=name, location=location))
+
+
+@transaction.atomic
+def change_asset(asset: Asset, **values: Any) -> Asset:
+    for name, value in values.items():
+        setattr(asset, name, value)
+    return _save_asset(asset)
+
+
+def _save_asset(asset: Asset) -> Asset:
+    if asset.kind == Asset.Kind.FOLDER and not Path(asset.location).is_absolute():
+        raise UnknownPlace("location must be an absolute path on the server, such as /srv/code/shop.")
+    others = Asset.objects.filter(unit=asset.unit).exclude(pk=asset.pk)
+    if others.filter(name=asset.name).exists():
+        raise AssetExists(f"There is an asset {asset.name} in {asset.unit} already.")
+    if others.filter(kind=asset.kind, location=asset.location).exists():
+        raise AssetExists(f"{asset.location} is an asset of {asset.unit} already.")
+    asset.full_clean()
+    asset.save()
+    return asset
+
+
+class UnknownPlace(Refusal):
+    status = 400
 
 
 @transaction.atomic

@@ -1,10 +1,12 @@
 """A small fixed cast: Olga the officer, Adam the auditor, Dev the developer, Eve the employee without rights."""
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from django.core.cache import cache
 from django.db import connection
 from django.test import Client
 
@@ -12,6 +14,7 @@ from accounts.mfa.models import TOTPDevice
 from accounts.middleware import EPOCH
 from accounts.models import User
 from accounts.services import create_account
+from accounts.step_up import KEY as STEP_UP
 from audit import guard
 from rbac.services import assign_role
 
@@ -56,14 +59,15 @@ def enrolled(user: User) -> TOTPDevice:
 
 
 @pytest.fixture
-def client_for(db: None) -> Callable[[User], Client]:
-    """`client_for(olga)`: a browser signed in with both factors."""
+def client_for(db: None) -> Callable[..., Client]:
+    """`client_for(olga)`: a browser signed in with both factors, a while ago unless `step_up`."""
 
-    def sign_in(user: User) -> Client:
+    def sign_in(user: User, *, step_up: bool = False) -> Client:
         client, device = Client(), enrolled(user)
         client.force_login(user)
         session = client.session
         session["otp_device_id"], session[EPOCH] = device.persistent_id, user.auth_epoch
+        session[STEP_UP] = time.time() if step_up else 0
         session.save()
         return client
 
@@ -72,7 +76,7 @@ def client_for(db: None) -> Callable[[User], Client]:
 
 @pytest.fixture(autouse=True)
 def _trail_can_be_flushed(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A test that commits ends with a flush, which the guard refuses: taken off before it, put back by its post_migrate."""
+    """A test that commits ends with a flush, which the guard refuses: taken off before it, put back behind it."""
     marks = request.node.iter_markers("django_db")
     commits = "transactional_db" in request.fixturenames or any(mark.kwargs.get("transaction") for mark in marks)
     if commits:
@@ -80,6 +84,11 @@ def _trail_can_be_flushed(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if commits:
         guard.remove(connection)
+
+
+@pytest.fixture(autouse=True)
+def _rates_begin_anew() -> None:
+    cache.clear()
 
 
 @pytest.fixture(scope="session")

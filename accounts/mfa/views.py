@@ -8,12 +8,13 @@ from django.shortcuts import redirect, render
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
-from accounts.mfa import services
+from accounts.mfa import events, services
 from accounts.mfa.forms import CodeForm
 from accounts.mfa.models import TOTPDevice
 from accounts.models import User
-from accounts.pending import destination, pending_user
+from accounts.pending import destination, pending_user, safe_page
 from accounts.services import start_session
+from accounts.step_up import note_step_up
 from opssight.kernel.errors import Refusal
 from opssight.kernel.guards import guarded, public
 
@@ -103,3 +104,24 @@ def _show_codes(request: HttpRequest, user: User, codes: list[str], next_page: s
     """The one time the codes are shown: in the answer itself, never in the session or the database."""
     page = {"codes": codes, "account": user, "next_page": next_page, "as_text": "%0D%0A".join(codes)}
     return render(request, "mfa/recovery_codes.html", page)
+
+
+@guarded("me:update")
+@sensitive_post_parameters("code")
+@require_http_methods(["GET", "POST"])
+def step_up(request: HttpRequest) -> HttpResponse:
+    """The second factor again, for the admin and for tokens; leads back to the page that asked."""
+    user = request.user
+    assert isinstance(user, User)
+    form = CodeForm(request.POST or None)
+    asked = request.POST.get("next", request.GET.get("next", ""))
+    if request.method == "POST" and form.is_valid():
+        try:
+            if services.verify(user, form.cleaned_data["code"]) is not None:
+                note_step_up(request)
+                events.STEPPED_UP.emit(target=user)
+                return redirect(safe_page(request, asked))
+            form.add_error("code", "This code is not right. Enter the next one your app shows.")
+        except Refusal as refusal:
+            form.add_error("code", refusal.detail)
+    return render(request, "mfa/step_up.html", {"form": form, "next": asked}, status=200 if not form.errors else 400)

@@ -1,11 +1,14 @@
-"""Filters that live in the address: what is chosen, in words, and the links that add or remove it."""
+"""Filters that live in the address: what is chosen, in words, and the links that add or remove it.
+
+A value that a filter does not know is a 404: dropping it would show more than was asked for.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.http import QueryDict
+from django.http import Http404, QueryDict
 from django.utils import timezone
 
 SPANS = {"24h": (timedelta(hours=24), "in the last 24 h"), "7d": (timedelta(days=7), "in the last 7 days")}
@@ -54,6 +57,13 @@ class Asked:
             query[name] = value
         return "?" + query.urlencode()
 
+    @property
+    def here(self) -> str:
+        """This very page of the list, with nothing open beside it."""
+        query = self.query.copy()
+        query.pop("open", None)
+        return "?" + query.urlencode()
+
     def among(
         self,
         name: str,
@@ -62,17 +72,20 @@ class Asked:
         *,
         default: Sequence[str] = (),
         several: bool = True,
+        names: bool = False,
     ) -> list[str]:
-        """The chosen values of a filter with known ones; others are not understood and count as not given.
+        """The chosen values of a filter with known ones; `names` are told as they are spelled.
 
         Where there is a `default`, "any" lifts it.
         """
         labels = {str(value): str(words) for value, words in choices}
-        given = [value for value in self.query.getlist(name) if value in labels]
-        chosen = given or ([] if "any" in self.query.getlist(name) else list(default))
-        if not several:
-            chosen = chosen[:1]
+        asked = [value for value in self.query.getlist(name) if value]
+        given = [value for value in asked if value != "any"]
+        if not labels.keys() >= set(given) or (len(given) > 1 and not several):
+            raise Http404
+        chosen = given or ([] if asked else list(default))
         self.narrowed |= bool(given) and sorted(given) != sorted(default)
+        told = ", ".join(words for value, words in labels.items() if value in chosen)
         query = self.query.copy()
         for gone in (*TRANSIENT, name):
             query.pop(gone, None)
@@ -80,7 +93,7 @@ class Asked:
             Chip(
                 name,
                 label,
-                ", ".join(labels[value] for value in labels if value in chosen).lower() if chosen else "",
+                told if names else told.lower(),
                 self.address(**{name: "any"}) if default else self.address(without=[name]),
                 [Option(value, words, value in chosen) for value, words in labels.items()],
                 several,
@@ -96,14 +109,11 @@ class Asked:
 
     def span(self, name: str, label: str) -> datetime | None:
         """The moment since which rows are asked for."""
-        if self.text(name) not in SPANS:
-            return None
-        length, words = SPANS[self.text(name)]
-        self.note(name, label, words)
-        return timezone.now() - length
+        chosen = self.among(name, label, ((key, words) for key, (_, words) in SPANS.items()), several=False)
+        return timezone.now() - SPANS[chosen[0]][0] if chosen else None
 
     def uid(self, name: str) -> UUID | None:
         try:
-            return UUID(self.text(name))
+            return UUID(self.text(name)) if self.text(name) else None
         except ValueError:
-            return None
+            raise Http404 from None

@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
 
 from opssight.console.counting import ask, figure
-from opssight.kernel.access import condition
+from opssight.kernel.access import decide
 from opssight.kernel.guards import is_signed_in
 from scanning.models import Finding
 
@@ -24,6 +24,7 @@ PLACES = {
     "trail-entry": "trail",
     "my-security": "my-security",
     "renew-codes": "my-security",
+    "api-guide": "my-security",
 }
 
 
@@ -81,17 +82,15 @@ def _read(request: HttpRequest) -> Shell:
     user = request.user
     if not is_signed_in(user):
         return Shell()
-    answers = ask(
-        user,
-        findings=condition(user, "findings:read"),
-        scans=condition(user, "scans:read"),
-        trail=condition(user, "trail:read"),
-        users=condition(user, "users:read"),
-        admin=condition(user, "admin:enter"),
-        unresolved=Finding.objects.unresolved().permitted(user, "findings:read"),
+    return Shell(
+        findings=decide(user, "findings:read").allowed,
+        scans=decide(user, "scans:read").allowed,
+        trail=decide(user, "trail:read").allowed,
+        users=decide(user, "users:read").allowed,
+        admin=decide(user, "admin:enter").allowed,
+        here=request.resolver_match.url_name or "" if request.resolver_match else "",
+        **ask(user, unresolved=Finding.objects.unresolved().permitted(user, "findings:read")),
     )
-    here = request.resolver_match.url_name or "" if request.resolver_match else ""
-    return Shell(**answers, here=here)
 
 
 def shell(request: HttpRequest) -> dict[str, Any]:

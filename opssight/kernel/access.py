@@ -29,7 +29,8 @@ class Resource:
     """What permissions exist on a kind of object, and how to find the unit it sits in.
 
     `unit` is the lookup from the model to its unit ("asset__unit"); "" means the object belongs to no unit, so that
-    only an assignment at the root reaches it. `own` is the lookup to the user whose own object it is, if any.
+    only an assignment at the root reaches it. Where `own` names the lookup to a user, the permissions are about that
+    user's own objects and reach no others.
     """
 
     name: str
@@ -94,7 +95,15 @@ def decide(
     decider = _decider(settings.OPSSIGHT_DECIDER)
     if decider is None or not is_registered(permission):
         return Decision(False, (f"{permission} is not a registered permission" if decider else "no decider",))
+    if not _in_scope(user, permission):
+        return Decision(False, (f"the token's scopes leave out {permission}",))
     return cast(Decision, decider.decide(user, permission, obj, context or {}))
+
+
+def _in_scope(user: Any, permission: str) -> bool:
+    """A token narrows its account: `scopes` is set on the user that it brought in, and on no other."""
+    scopes: frozenset[str] | None = getattr(user, "scopes", None)
+    return scopes is None or permission in scopes
 
 
 def check(user: Any, permission: str, obj: models.Model | None = None) -> None:
@@ -102,18 +111,10 @@ def check(user: Any, permission: str, obj: models.Model | None = None) -> None:
         raise Forbidden(permission, obj)
 
 
-def condition(user: Any, permission: str) -> Any:
-    """`decide(user, permission)` as an expression, so that a page may ask several of them in one query."""
-    decider = _decider(settings.OPSSIGHT_DECIDER)
-    if decider is None or not is_registered(permission):
-        return models.Value(False)
-    return decider.condition(user, permission)
-
-
 def permitted(queryset: models.QuerySet[M], user: Any, permission: str) -> models.QuerySet[M]:
     """The rows of `queryset` on which `decide(user, permission, row)` allows, in one query."""
     decider = _decider(settings.OPSSIGHT_DECIDER)
-    if decider is None or not is_registered(permission):
+    if decider is None or not is_registered(permission) or not _in_scope(user, permission):
         return queryset.none()
     return cast("models.QuerySet[M]", decider.permitted(queryset, user, permission))
 

@@ -47,6 +47,15 @@ def current() -> Actor:
     return replace(actor, kind="service" if user.kind == "service" else "user", user=user, label=user.email)
 
 
+def request_memory() -> dict[Any, Any]:
+    """A place for what is worth reading once a request; outside a request, a new one each time, so nothing is kept."""
+    request = _request.get()
+    if request is None:
+        return {}
+    memory: dict[Any, Any] = request.__dict__.setdefault("_opssight_memory", {})
+    return memory
+
+
 @contextmanager
 def acting(actor: Actor) -> Iterator[Actor]:
     token = _current.set(actor)

@@ -9,12 +9,12 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from opssight.settings import env
+
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    folder = settings.HOME / "run"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (folder / "migrate.lock").open("w") as lock:
+    with (env.ensure_home() / "run" / "migrate.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

@@ -1,6 +1,7 @@
 """Everything both profiles share. Values from outside come through `env` only."""
 
 import ssl
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,11 @@ INSTALLED_APPS = [
     "csp",
     "django_htmx",
     "rest_framework",
+    "django_filters",
+    "drf_spectacular",
     "accounts.apps.AccountsConfig",
     "accounts.mfa.apps.MfaConfig",
+    "accounts.tokens.apps.TokensConfig",
     "rbac.apps.RbacConfig",
     "audit.apps.AuditConfig",
     "scanning.apps.ScanningConfig",
@@ -51,6 +55,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "opssight.kernel.http.RequestMiddleware",  # request id, client address; outermost, so that every answer has them
+    "opssight.kernel.logs.RequestLogMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -152,7 +157,7 @@ AUDITLOG_DISABLE_ON_RAW_SAVE = False
 
 # --- jobs -------------------------------------------------------------------------------------------------------
 
-CELERY_BROKER_URL = env.BROKER_URL or "filesystem://"
+CELERY_BROKER_URL = env.BROKER_URL or "filesystem://localhost"
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {}
 _broker = urlsplit(CELERY_BROKER_URL)
 if _broker.scheme == "filesystem":
@@ -191,20 +196,50 @@ CELERY_TASK_ROUTES = {"scanning.tasks.run_scan": {"queue": "scans"}}
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "requeue-overdue-jobs": {"task": "opssight.tasks.requeue_overdue_jobs", "schedule": 30.0},
+    "purge-idempotency-records": {"task": "opssight.tasks.purge_idempotency_records", "schedule": 3600.0},
 }
 
 # --- API --------------------------------------------------------------------------------------------------------
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["opssight.kernel.guards.VerifiedSessionAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "accounts.tokens.authentication.TokenAuthentication",
+        "opssight.kernel.guards.VerifiedSessionAuthentication",
+    ],
     "DEFAULT_PERMISSION_CLASSES": ["opssight.kernel.guards.StatedPermission"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["opssight.kernel.rest.parsers.StrictJSONParser"],
+    "DEFAULT_THROTTLE_CLASSES": ["opssight.kernel.rest.throttling.RequestRate"],
+    "DEFAULT_SCHEMA_CLASS": "opssight.kernel.rest.schema.Schema",
     "DEFAULT_PAGINATION_CLASS": "opssight.kernel.pagination.KeysetPagination",
-    "EXCEPTION_HANDLER": "opssight.kernel.errors.problem_response",
+    "EXCEPTION_HANDLER": "opssight.kernel.rest.problems.problem_response",
+    "URL_FORMAT_OVERRIDE": None,
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
+
+SPECTACULAR_SETTINGS = {
+    "OAS_VERSION": "3.1.0",
+    "TITLE": "OpsSight",
+    "DESCRIPTION": "The API of OpsSight. Sign in by session or by `Authorization: Bearer` with a token.",
+    "VERSION": "1",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "SERVE_PUBLIC": True,
+    "SERVE_INCLUDE_SCHEMA": False,
+    "ENUM_ADD_EXPLICIT_BLANK_NULL_CHOICE": False,
+    "ENUM_NAME_OVERRIDES": {
+        "ScanState": "scanning.models.ScanState",
+        "FindingStatus": "scanning.models.Status",
+        "AssetKind": "scanning.models.Asset.Kind",
+    },
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "opssight.kernel.rest.schema.add_problems",
+    ],
+}
+IDEMPOTENCY_MODEL = "opssight.IdempotencyRecord"
+API_REQUESTS_PER_MINUTE = env.integer("OPSSIGHT_API_REQUESTS_PER_MINUTE", 600, low=1)
+API_REQUESTS_PER_MINUTE_ANONYMOUS = env.integer("OPSSIGHT_API_REQUESTS_PER_MINUTE_ANONYMOUS", 100, low=1)
 
 # --- browser ----------------------------------------------------------------------------------------------------
 
@@ -225,7 +260,7 @@ X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 SECURE_SSL_REDIRECT = HTTPS
-SECURE_REDIRECT_EXEMPT = [r"^healthz$"]  # asked on loopback, behind whatever speaks TLS
+SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz)$"]  # asked on loopback, behind whatever speaks TLS
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = False
@@ -256,10 +291,15 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
 SCANNERS_DIR = HOME / "scanners"
 SCAN_TIMEOUT = timedelta(minutes=env.integer("OPSSIGHT_SCAN_TIMEOUT_MINUTES", 30, low=1, high=24 * 60))
 
+LOG_FORMAT = env.choice("OPSSIGHT_LOG_FORMAT", ["json", "human"], "human" if sys.stderr.isatty() else "json")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": env.text("OPSSIGHT_LOG_LEVEL", "WARNING").upper()},
+    "formatters": {
+        "json": {"()": "opssight.kernel.logs.JsonFormatter"},
+        "human": {"()": "opssight.kernel.logs.HumanFormatter"},
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
+    "loggers": {"opssight": {"level": env.choice("OPSSIGHT_LOG_LEVEL", ["DEBUG", "INFO", "WARNING", "ERROR"], "INFO")}},
 }

@@ -82,6 +82,13 @@ def listed(name: str, default: list[str]) -> list[str]:
     return [item.strip() for item in _read(name, lambda: _env.list(name, default)) if item.strip()]
 
 
+def choice(name: str, known: list[str], default: str) -> str:
+    value = text(name, default)
+    if value not in known:
+        raise _stop(name, f"{value!r} is not one of {', '.join(known)}")
+    return value
+
+
 def networks(name: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
     return _read(name, lambda: [ipaddress.ip_network(item) for item in listed(name, [])])
 

@@ -78,7 +78,7 @@ class Migration(migrations.Migration):
                 ('path', models.CharField(max_length=1000)),
                 ('line', models.PositiveIntegerField(default=0)),
                 ('code', models.TextField(blank=True)),
-                ('help_url', models.URLField(blank=True, max_length=500)),
+                ('help_url', models.CharField(blank=True, max_length=500)),
                 ('status', models.CharField(choices=[('open', 'Open'), ('triaged', 'Triaged'), ('in_progress', 'In progress'), ('fixed', 'Fixed'), ('false_positive', 'False positive'), ('accepted', 'Accepted'), ('duplicate', 'Duplicate')], default='open', max_length=16)),
                 ('first_seen_at', models.DateTimeField()),
                 ('last_seen_at', models.DateTimeField()),

@@ -38,6 +38,7 @@ def test_events_are_registered_once_and_named_in_the_past():
         "mfa:codes_renewed",
         "mfa:enrolled",
         "mfa:refused",
+        "mfa:stepped_up",
         "roles:assigned",
         "scans:failed",
         "scans:finished",
@@ -48,6 +49,9 @@ def test_events_are_registered_once_and_named_in_the_past():
         "sessions:started",
         "setup:issued",
         "setup:used",
+        "tokens:issued",
+        "tokens:refused",
+        "tokens:revoked",
     ]
 
 
@@ -61,6 +65,7 @@ def test_resources_and_their_actions():
         "mfa": ("read",),
         "roles": ("read",),
         "scans": ("read", "create"),
+        "tokens": ("read", "create", "revoke"),
         "trail": ("read",),
         "units": ("read", "create", "update"),
         "users": ("read", "create", "update"),
@@ -88,6 +93,8 @@ NOT_AUDITED = {
     "audit.auditpersonal": "the trail itself",
     "rbac.unitpath": "follows from units",
     "admin.logentry": "not written: the trail is the one record",
+    "opssight.idempotencyrecord": "repeats of a request; what it did has its entries",
+    "opssight.heartbeat": "signs of life",
     "auth.permission": "Django's rows, which grant nothing here",
     "contenttypes.contenttype": "follows from the code",
     "sessions.session": "started and ended sessions are events",
@@ -110,7 +117,7 @@ def test_every_model_is_followed_by_the_trail_or_excused():
 def test_no_packages_admin_is_registered_but_ours():
     from django.contrib import admin
 
-    from opssight.kernel.guards import GuardedAdmin
+    from opssight.kernel.admin import GuardedAdmin
 
     assert admin.site._registry
     assert all(isinstance(page, GuardedAdmin) for page in admin.site._registry.values())

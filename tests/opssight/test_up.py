@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from opssight import up
+from opssight.guardian import end_sessions
 from opssight.settings.env import BASE_DIR
 
 
@@ -146,7 +146,7 @@ def test_ctrl_c_stops_all_and_leaves_nothing(server):
 
 def test_a_signal_while_starting_leaves_nothing(cold):
     cold.launch()
-    wait_until(lambda: "settings   checked" in cold.said())
+    wait_until(lambda: "migrated" in cold.said())
 
     cold.process.send_signal(signal.SIGTERM)
 
@@ -227,7 +227,7 @@ def test_ending_a_session_ends_what_it_started():
         wait_until(lambda: [p.name() for p in leader.children()] == ["sleep", "sleep"])
         below = leader.children()
 
-        up.end_sessions({shell.pid})
+        end_sessions({shell.pid})
 
         _, alive = psutil.wait_procs(below, timeout=5)
         assert alive == []

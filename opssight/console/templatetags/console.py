@@ -1,3 +1,297 @@
+"""Tags of every template: icons, severities, states, times and numbers, each drawn the same way everywhere."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
 from django import template
+from django.conf import settings
+from django.http import HttpRequest
+from django.shortcuts import resolve_url
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+
+from audit.models import AuditEntry
+from opssight.console import icons
+from opssight.console.counting import figure
+from opssight.console.filters import Asked
+from scanning.models import SOON, Finding, Scan, ScanState, Severity
 
 register = template.Library()
+
+THEME_COOKIE = "theme"
+THEMES = ("light", "dark")
+SEVERITY_KEYS = {4: "crit", 3: "high", 2: "med", 1: "low", 0: "info"}
+
+
+# --- drawings -----------------------------------------------------------------------------------------------------
+
+
+def _svg(markup: str, size: int, css: str) -> SafeString:
+    drawing = mark_safe(markup)  # noqa: S308  (our own drawings)
+    return format_html('<svg class="{}" viewBox="0 0 {} {}" aria-hidden="true">{}</svg>', css, size, size, drawing)
+
+
+@register.simple_tag
+def icon(name: str, css: str = "") -> SafeString:
+    return _svg(icons.THINGS[name], 16, f"i {css}".strip())
+
+
+@register.simple_tag
+def shape(key: str, css: str = "") -> SafeString:
+    """The shape of a severity or state alone, for headings; words must stand beside it."""
+    return _svg(icons.SHAPES[key], 14, f"{key} {css}".strip())
+
+
+@register.simple_tag
+def brand() -> SafeString:
+    return _svg(icons.BRAND, 20, "mark")
+
+
+@register.filter
+def severity_key(value: int) -> str:
+    return SEVERITY_KEYS[value]
+
+
+@register.simple_tag
+def severity(value: int) -> SafeString:
+    """Shape and word; the colour only repeats them."""
+    key = SEVERITY_KEYS[value]
+    return format_html('<span class="sev {}">{}{}</span>', key, shape(key), Severity(value).label)
+
+
+# --- states -------------------------------------------------------------------------------------------------------
+
+_ENDINGS = {
+    ScanState.QUEUED: ("queued", "Queued"),
+    ScanState.RUNNING: ("live", "Running"),
+    ScanState.COMPLETED: ("done", "Finished"),
+    ScanState.COMPLETED_WITH_ERRORS: ("partly", "Finished with errors"),
+    ScanState.FAILED: ("failed", "Run failed"),
+    ScanState.TIMED_OUT: ("failed", "Timed out"),
+    ScanState.NOT_INSTALLED: ("notinst", "Not installed"),
+}
+
+
+def _ending(scan: Scan) -> tuple[str, str]:
+    """Green is kept for a complete run without findings; one with findings is a plain check."""
+    return ("clean", "Clean") if scan.is_clean else _ENDINGS[ScanState(scan.state)]
+
+
+@register.simple_tag
+def scan_state(scan: Scan, css: str = "st") -> SafeString:
+    key, words = _ending(scan)
+    return format_html('<span class="{} {}">{}{}</span>', css, key, shape(key), words)
+
+
+@register.filter
+def tells(scan: Scan) -> bool:
+    """Whether its numbers say something: a run that waits or ended early found neither nothing nor anything."""
+    return scan.state not in (ScanState.QUEUED, *ScanState.failures()) or scan.total > 0
+
+
+@register.simple_tag
+def standing(scan: Scan | None) -> SafeString:
+    """What the latest run says of an asset now: as its ending, unless there was none or it is too old."""
+    if scan is None:
+        key, words = "never", "Never run"
+    elif scan.is_stale:
+        key, words = "stale", f"Stale, {brief(timezone.now() - (scan.finished_at or scan.queued_at))}"
+    else:
+        key, words = _ending(scan)
+    return format_html('<span class="st {}">{}{}</span>', key, shape(key), words)
+
+
+# --- times --------------------------------------------------------------------------------------------------------
+
+
+def brief(length: timedelta) -> str:
+    """The largest unit that still says enough: minutes below an hour, hours below two days, then days."""
+    minutes = int(length.total_seconds() // 60)
+    if minutes < 60:
+        return f"{minutes} min" if minutes > 0 else "< 1 min"
+    return f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // (24 * 60)} d"
+
+
+@register.filter
+def ago(moment: datetime) -> str:
+    return brief(timezone.now() - moment)
+
+
+@register.filter
+def duration(length: timedelta | None) -> str:
+    """Minutes and seconds, as a stopwatch shows them."""
+    if length is None:
+        return "—"
+    seconds = int(length.total_seconds())
+    hours, rest = divmod(seconds, 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
+
+
+@register.simple_tag
+def when(moment: datetime | None, form: str = "minutes") -> SafeString:
+    """UTC as the server knows it; the script rewrites it in the reader's zone."""
+    if moment is None:
+        return SafeString("—")
+    moment = moment.astimezone(UTC)
+    day = f"{moment.day} {moment:%b}" + (f" {moment.year}" if moment.year != timezone.now().year else "")
+    clock = f"{moment:%H:%M:%S}" if form == "seconds" else f"{moment:%H:%M}"
+    return format_html(
+        '<time datetime="{}"><span class="d">{}</span> <span>{}</span></time>',
+        moment.isoformat(timespec="seconds"),
+        day,
+        clock,
+    )
+
+
+@register.simple_tag
+def time_left(finding: Finding, behind: str = "") -> SafeString:
+    """Hours or days to the deadline; what is over says so in words as well as in red."""
+    if not finding.is_unresolved or finding.due_at is None:
+        why = "no deadline" if finding.is_unresolved else "closed"
+        return format_html('<span class="muted" aria-hidden="true">—</span><span class="vh">{}</span>', why)
+    left = finding.due_at - timezone.now()
+    if left < timedelta(0):
+        return format_html('<span class="due over">{} over</span>', brief(-left))
+    return format_html('<span class="due {}">{}</span>{}', "soon" if left < SOON else "", brief(left), behind)
+
+
+@register.simple_tag
+def lockout() -> timedelta:
+    """How long a sign-in stays locked after too many failures."""
+    wait: timedelta = settings.AXES_COOLOFF_TIME
+    return wait
+
+
+@register.simple_tag
+def from_now(wait: timedelta) -> datetime:
+    return timezone.now() + wait
+
+
+@register.filter
+def in_minutes(length: timedelta) -> str:
+    minutes = round(length.total_seconds() / 60)
+    return f"{minutes} minute" + ("" if minutes == 1 else "s")
+
+
+# --- words --------------------------------------------------------------------------------------------------------
+
+register.filter("figure", figure)
+
+
+@register.filter
+def thousands(number: int) -> str:
+    return f"{number:,}"
+
+
+@register.filter
+def minus(number: float, less: float) -> float:
+    return round(number - less, 1)
+
+
+@register.filter
+def tail(text: str) -> str:
+    """The end of an id that begins with its time, as all of one minute do."""
+    return text[-8:]
+
+
+@register.filter
+def resolved(target: str) -> str:
+    """A path as it is, or the address of a named page."""
+    return resolve_url(target)
+
+
+_BROWSERS = (("Edg", "Edge"), ("OPR", "Opera"), ("Firefox", "Firefox"), ("Chrome", "Chrome"), ("Version", "Safari"))
+_SYSTEMS = (
+    ("Android", "Android"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Windows", "Windows"),
+    ("Mac OS X", "macOS"),
+    ("Linux", "Linux"),
+)
+
+
+@register.filter
+def browser(user_agent: str) -> str:
+    """Enough of a browser's claim about itself to know one's own device by it."""
+    version = next((m for name, _ in _BROWSERS if (m := re.search(rf"({name})/(\d+)", user_agent))), None)
+    system = next((label for name, label in _SYSTEMS if name in user_agent), "")
+    if version is None:
+        return user_agent[:40]
+    name = f"{dict(_BROWSERS)[version[1]]} {version[2]}"
+    return f"{name}, {system}" if system else name
+
+
+# --- the page -----------------------------------------------------------------------------------------------------
+
+
+def theme_of(request: HttpRequest | None) -> str:
+    """The pinned theme, or auto: the cookie is the truth, so that a page arrives in its colours without a flash."""
+    kept = request.COOKIES.get(THEME_COOKIE, "") if request else ""
+    return kept if kept in THEMES else "auto"
+
+
+@register.simple_tag(takes_context=True)
+def theme(context: Any) -> str:
+    return theme_of(context.get("request"))
+
+
+# --- the trail ----------------------------------------------------------------------------------------------------
+
+
+@register.simple_tag
+def narrow(asked: Asked, **more: Any) -> str:
+    """The address of the same list, further narrowed."""
+    return asked.address(**{name: str(value) for name, value in more.items()})
+
+
+@register.filter
+def actor_key(entry: AuditEntry) -> str:
+    """What the list of entries calls this actor: the account, or the kind where none acted."""
+    return str(entry.actor_id) if entry.actor_id else entry.actor_kind
+
+
+@register.filter
+def event_key(entry: AuditEntry) -> str:
+    return entry.event or f"{entry.resource_type}:{entry.get_action_display()}"
+
+
+# How the own page tells of what happened at the way in; others show the event's name.
+HAPPENINGS = {
+    "sessions:started": "Signed in",
+    "sessions:ended": "Signed out",
+    "sessions:refused": "Wrong password",
+    "accounts:created": "Account made",
+    "accounts:locked": "Locked after too many failures",
+    "setup:issued": "Set-up link issued",
+    "setup:used": "Set-up link used",
+    "mfa:enrolled": "Second factor set up",
+    "mfa:refused": "Wrong code",
+    "mfa:codes_renewed": "New recovery codes",
+    "mfa:code_used": "Recovery code used",
+}
+
+
+@register.filter
+def happening(event: str) -> str:
+    return HAPPENINGS.get(event, event)
+
+
+@register.filter
+def changes(values: dict[str, Any]) -> list[dict[str, Any]]:
+    """The values of a trail entry as rows: field, old, new; `whole` where there is no old to set against the new."""
+    rows = []
+    for field, change in sorted(values.items()):
+        if isinstance(change, list) and len(change) == 2:
+            old, new = (None if side in (None, "None") else side for side in change)
+            if old is not None or new is not None:
+                rows.append({"field": field, "old": old, "new": new})
+        elif isinstance(change, dict):  # a many-to-many change
+            told = ", ".join(str(item) for item in change.get("objects", []))
+            added = change.get("operation") == "add"
+            rows.append({"field": field, "old": None if added else told, "new": told if added else None})
+        else:  # a personal value whose side row was erased
+            rows.append({"field": field, "erased": True})
+    return rows

@@ -1,0 +1,4 @@
+from accounts.tokens.models import Token
+from opssight.kernel.access import register
+
+register("tokens", Token, ["read", "create", "revoke"], own="user")

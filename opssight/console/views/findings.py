@@ -1,0 +1,82 @@
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils import timezone
+
+from audit.models import AuditEntry
+from opssight.console import readings
+from opssight.console.counting import ask
+from opssight.console.filters import Asked
+from opssight.console.lists import links, page_of
+from opssight.kernel.guards import guarded
+from scanning.models import Asset, Finding, FindingQuerySet, Scan, Severity, Status
+from scanning.scanners import base
+
+ORDER = ["-severity", "id"]
+SEVERITIES = [(level.word, level.label) for level in sorted(Severity, reverse=True)]
+DUE = [("over", "past deadline"), ("soon", "due in 3 days")]
+HISTORY = 20
+
+
+@guarded("findings:read")
+def findings(request: HttpRequest) -> HttpResponse:
+    asked, now = Asked(request.GET), timezone.now()
+    may_see = Finding.objects.permitted(request.user, "findings:read")
+    rows = narrowed(may_see, asked, request.user)
+    page = page_of(request, rows.select_related("asset"), ORDER)
+    counts = ask(request.user, total=rows, over=may_see.overdue(at=now), soon=may_see.due_soon(at=now))
+    context: dict[str, Any] = {"asked": asked, "page": page, **links(request, page), **counts}
+    if uid := asked.uid("open"):
+        context |= _opened(request, get_object_or_404(_whole(may_see), uid=uid))
+    if not page.rows and not asked.narrowed:
+        context["emptiness"] = readings.emptiness(readings.standings(request.user))
+    return render(request, "scanning/findings.html", context)
+
+
+@guarded("findings:read")
+def finding(request: HttpRequest, uid: str) -> HttpResponse:
+    """A page of its own, or the panel beside the queue that the script asks for."""
+    row = get_object_or_404(_whole(Finding.objects.permitted(request.user, "findings:read")), uid=uid)
+    template = "scanning/finding_panel.html" if request.htmx else "scanning/finding.html"  # type: ignore[attr-defined]
+    return render(request, template, _opened(request, row))
+
+
+def narrowed(rows: FindingQuerySet, asked: Asked, user: Any) -> FindingQuerySet:
+    """What the address asks for. A search looks at findings of every state, unless one is chosen."""
+    text = asked.text("q")
+    if text:
+        asked.note("q", "Search", text)
+        rows = rows.matching(text)
+    if chosen := asked.among("status", "State", Status.choices, default=() if text else Status.unresolved()):
+        rows = rows.filter(status__in=chosen)
+    if chosen := asked.among("severity", "Severity", SEVERITIES):
+        rows = rows.filter(severity__in=[Severity[word.upper()] for word in chosen])
+    assets = Asset.objects.permitted(user, "assets:read").order_by("name").values_list("uid", "name")
+    if chosen := asked.among("asset", "Asset", ((str(uid), name) for uid, name in assets), names=True):
+        rows = rows.filter(asset__uid__in=chosen)
+    if chosen := asked.among("scanner", "Scanner", ((name, name) for name in base.registry)):
+        rows = rows.filter(scanner__in=chosen)
+    match asked.among("due", "Time left", DUE, several=False):
+        case ["over"]:
+            rows = rows.overdue(at=timezone.now())
+        case ["soon"]:
+            rows = rows.due_soon(at=timezone.now())
+    if moment := asked.span("fixed", "Fixed"):
+        rows = rows.fixed_since(moment)
+    if uid := asked.uid("first_scan"):
+        scan = get_object_or_404(Scan.objects.permitted(user, "scans:read"), uid=uid)
+        asked.note("first_scan", "New in", f"scan {scan.pk}")
+        rows = rows.filter(first_scan=scan)
+    return rows
+
+
+def _whole(rows: FindingQuerySet) -> QuerySet[Finding]:
+    return rows.select_related("asset", "first_scan", "last_scan")
+
+
+def _opened(request: HttpRequest, row: Finding) -> dict[str, Any]:
+    """With its history, of which somebody who may not read the trail has none."""
+    entries = AuditEntry.objects.permitted(request.user, "trail:read").about(row)
+    return {"finding": row, "history": list(entries.select_related("personal")[:HISTORY])}

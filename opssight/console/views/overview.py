@@ -1,0 +1,58 @@
+"""The first minute of a security officer: what is open, what runs, what changed."""
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+
+from audit.models import AuditEntry
+from opssight.console import readings
+from opssight.console.charts import bars, columns
+from opssight.console.navigation import shell_of
+from opssight.console.templatetags.console import SEVERITY_KEYS
+from opssight.kernel.guards import guarded
+from scanning.models import Finding, Scan, Severity
+
+NEWEST, ASSETS, ENTRIES, RUNS = 6, 9, 8, 3
+LEVELS = sorted(Severity, reverse=True)
+DUE = [Severity.CRITICAL, Severity.HIGH, Severity.MEDIUM, Severity.LOW]  # those with a deadline
+
+
+@guarded("me:read")
+def overview(request: HttpRequest) -> HttpResponse:
+    """While a scan runs, the page asks for itself again every two seconds."""
+    shell, now = shell_of(request), timezone.now()
+    if not (shell.findings or shell.trail):
+        return redirect("my-security")
+    found = Finding.objects.permitted(request.user, "findings:read")
+    running = Scan.objects.permitted(request.user, "scans:read").unfinished().select_related("asset").order_by("id")
+    counts = found.unresolved().by_severity()
+    rows = [(level.label, SEVERITY_KEYS[level], counts.get(level, 0)) for level in LEVELS]
+    standings, ahead = readings.standings(request.user), readings.deadlines(request.user, at=now)
+    stacks = [[(SEVERITY_KEYS[level], group.get(level, 0)) for level in DUE] for group in ahead]
+    groups = list(zip(readings.GROUPS, stacks, strict=True))
+    page = {
+        "now": now,
+        "still": "still" in request.GET,
+        "tiles": readings.tiles(request.user, shell, at=now),
+        "running": list(running[:RUNS]),
+        "newest": list(found.unresolved().select_related("asset").order_by("-id")[:NEWEST]),
+        "counts": [(level, counts.get(level, 0)) for level in LEVELS],
+        "total": sum(counts.values()),
+        "wide": bars(rows, width=440, left=92),
+        "slim": bars(rows, width=272, left=80),
+        "due": DUE,
+        "ahead": [(name, [count for _, count in parts]) for (_, name, _), parts in groups],
+        "ahead_wide": columns([(name, parts) for (_, name, _), parts in groups], width=620, left=30),
+        "ahead_slim": columns([(name, parts) for (_, _, name), parts in groups], width=272, left=24),
+        "over": sum(ahead[0].values()),
+        "soon": sum(sum(group.values()) for group in ahead[1:4]),
+        "standings": standings[:ASSETS],
+        "assets": len(standings),
+        "emptiness": None if counts else readings.emptiness(standings),
+    }
+    if shell.trail:
+        # One entry per finding of a scan would leave room for nothing that people did.
+        entries = AuditEntry.objects.permitted(request.user, "trail:read").exclude(event="findings:raised")
+        page["entries"] = list(entries.select_related("personal")[:ENTRIES])
+    template = "console/overview_live.html" if request.htmx else "console/overview.html"  # type: ignore[attr-defined]
+    return render(request, template, page)

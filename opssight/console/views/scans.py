@@ -1,0 +1,62 @@
+from typing import Any
+
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils import timezone
+
+from opssight.console.counting import ask
+from opssight.console.filters import Asked
+from opssight.console.lists import links, page_of
+from opssight.kernel.guards import guarded
+from scanning.models import Asset, Finding, Scan, ScanQuerySet, ScanState
+
+SHOWN = 10
+
+
+@guarded("scans:read")
+def scans(request: HttpRequest) -> HttpResponse:
+    asked = Asked(request.GET)
+    rows = _narrowed(Scan.objects.permitted(request.user, "scans:read"), asked, request.user)
+    page = page_of(request, rows.select_related("asset"), ["-id"])
+    context = {"asked": asked, "page": page, **links(request, page), **ask(request.user, total=rows)}
+    return render(request, "scanning/scans.html", context)
+
+
+@guarded("scans:read")
+def scan(request: HttpRequest, uid: str) -> HttpResponse:
+    return render(request, "scanning/scan.html", _context(request, uid))
+
+
+@guarded("scans:read")
+def scan_progress(request: HttpRequest, uid: str) -> HttpResponse:
+    """The moving part of the page of a running scan; asked for by a person, the whole page."""
+    template = "scanning/scan_progress.html" if request.htmx else "scanning/scan.html"  # type: ignore[attr-defined]
+    return render(request, template, _context(request, uid))
+
+
+def _narrowed(rows: ScanQuerySet, asked: Asked, user: Any) -> ScanQuerySet:
+    if chosen := asked.among("state", "State", ScanState.choices):
+        rows = rows.filter(state__in=chosen)
+    assets = Asset.objects.permitted(user, "assets:read").order_by("name").values_list("uid", "name")
+    if chosen := asked.among("asset", "Asset", ((str(uid), name) for uid, name in assets), names=True):
+        rows = rows.filter(asset__uid__in=chosen)
+    if moment := asked.span("since", "Asked for"):
+        rows = rows.filter(queued_at__gte=moment)
+    return rows
+
+
+def _context(request: HttpRequest, uid: str) -> dict[str, Any]:
+    """A running scan shows its findings as they arrive, a finished one the most severe first."""
+    rows = Scan.objects.permitted(request.user, "scans:read").select_related("asset", "requested_by")
+    run = get_object_or_404(rows, uid=uid)
+    found = Finding.objects.permitted(request.user, "findings:read").unresolved().filter(asset=run.asset)
+    mine = found.filter(Q(first_scan=run) | Q(last_scan=run))
+    order = ["-severity", "id"] if run.is_finished else ["-id"]
+    return {
+        "scan": run,
+        "found": list(mine.order_by(*order)[:SHOWN]),
+        "still": "still" in request.GET,
+        "now": timezone.now(),
+        **ask(request.user, open=found),
+    }

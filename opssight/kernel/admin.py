@@ -1,0 +1,142 @@
+"""Admin pages whose rows, choices, filters and buttons follow the same permissions as console and API."""
+
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlencode
+
+from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import PAGE_VAR, ChangeList
+from django.core.exceptions import FieldDoesNotExist
+from django.db import models
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+
+from opssight.kernel.access import Resource, decide, permitted, resources
+from opssight.kernel.pagination import BadCursor, paginate
+
+if TYPE_CHECKING:
+    BaseAdmin = admin.ModelAdmin[Any]
+else:
+    BaseAdmin = admin.ModelAdmin
+
+
+def _readable(model: type[models.Model]) -> Resource | None:
+    return next((r for r in resources.values() if r.model is model and "read" in r.actions), None)
+
+
+def _in_sight(model: type[models.Model], user: Any) -> models.QuerySet[Any]:
+    """The rows of a related model that the reader may see; of a model without permissions, none."""
+    resource, rows = _readable(model), model._default_manager.all()
+    return permitted(rows, user, f"{resource.name}:read") if resource else rows.none()
+
+
+class KeysetChangeList(ChangeList):
+    """A list that is walked by "newer" and "older": nothing is counted, and page 1,000 costs what page 1 does."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        order = [*(self.model_admin.ordering or ["-pk"])]
+        if order[-1].lstrip("-") not in ("pk", "id"):
+            order.append("pk")
+        try:
+            page = paginate(self.queryset, order, request.GET.get(PAGE_VAR), self.list_per_page)
+        except BadCursor:
+            raise IncorrectLookupParameters from None
+        self.result_list: Any = page.rows
+        self.result_count = self.full_result_count = len(page.rows)
+        self.show_full_result_count = False
+        self.show_admin_actions = bool(page.rows)
+        self.can_show_all = self.multi_page = False
+        self.paginator = None
+        self.newer = page.newer and self.get_query_string({PAGE_VAR: page.newer})
+        self.older = page.older and self.get_query_string({PAGE_VAR: page.older})
+
+
+class ScopedFilter(admin.RelatedFieldListFilter):
+    """A filter by a related object, offering the ones in sight."""
+
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> Any:
+        rows = _in_sight(field.remote_field.model, request.user)[:200]
+        return [(row.pk, str(row)) for row in rows]
+
+
+class GuardedAdmin(BaseAdmin):
+    """`verbs` maps the admin's four to the resource's actions; one that is left out is refused.
+
+    `ordering` must name fields that are never null, since the list is walked by their values. `task` is the heading
+    under which the index lists the page; `console` the name of the console page of one object, if there is one.
+    """
+
+    resource: ClassVar[str]
+    task: ClassVar[str] = "Records"
+    console: ClassVar[str] = ""
+    verbs: ClassVar[dict[str, str]] = {"view": "read"}
+    list_per_page = 50
+    sortable_by: ClassVar[tuple[str, ...]] = ()
+    show_facets = admin.ShowFacets.NEVER  # a facet costs a count of the whole table each
+    view_on_site = False
+
+    def _may(self, verb: str, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        action = self.verbs.get(verb)
+        return action is not None and decide(request.user, f"{self.resource}:{action}", obj).allowed
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self._may("view", request)
+
+    def has_view_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        return self._may("view", request, obj)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return self._may("add", request)
+
+    def has_change_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        return self._may("change", request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        return self._may("delete", request, obj)
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
+        return permitted(super().get_queryset(request), request.user, f"{self.resource}:read")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return KeysetChangeList
+
+    def get_list_filter(self, request: HttpRequest) -> list[Any]:
+        return [self._scoped(item) for item in super().get_list_filter(request)]
+
+    def _scoped(self, item: Any) -> Any:
+        """A filter named by a relation gets the scoped choices; anything else stays as it is."""
+        try:
+            field = self.model._meta.get_field(item) if isinstance(item, str) else None
+        except FieldDoesNotExist:
+            field = None
+        return (item, ScopedFilter) if field is not None and field.is_relation else item
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        kwargs.setdefault("queryset", _in_sight(db_field.remote_field.model, request.user))
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        kwargs.setdefault("queryset", _in_sight(db_field.remote_field.model, request.user))
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        obj = context.get("original")
+        if self.console and obj is not None:
+            context["console_url"] = reverse(self.console, args=[obj.uid])
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    # The trail is the one record of what happened: no second log beside it, and "history" leads there.
+
+    def log_addition(self, *args: Any) -> Any: ...
+
+    def log_change(self, *args: Any) -> Any: ...
+
+    def log_deletions(self, *args: Any) -> Any: ...
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        obj = self.get_object(request, object_id)
+        if obj is None:
+            raise Http404
+        about = {"resource_type": obj._meta.label_lower, "resource_id": str(getattr(obj, "uid", obj.pk))}
+        return redirect(f"{reverse('trail')}?{urlencode(about)}")

@@ -1,0 +1,147 @@
+/* Enhancement only: every page works without this file. Behaviour hangs on data- attributes. */
+(() => {
+  const root = document.documentElement;
+  const all = (selector, from = document) => [...from.querySelectorAll(selector)];
+  const say = (text) => { const place = document.getElementById("said"); if (place && place.textContent !== text) place.textContent = text; };
+
+  /* Theme: the cookie is the truth and the server sets the same one; this only spares the round trip. */
+  const setTheme = (theme) => {
+    const pinned = theme === "light" || theme === "dark";
+    if (pinned) root.dataset.theme = theme; else delete root.dataset.theme;
+    document.body.classList.remove("theme-light", "theme-dark");
+    const secure = location.protocol === "https:" ? "; secure" : "";
+    document.cookie = `theme=${pinned ? theme : ""}; path=/; samesite=lax; max-age=${pinned ? 31536000 : 0}${secure}`;
+    all("[data-set-theme]").forEach((b) => b.setAttribute("aria-pressed", String(b.dataset.setTheme === theme)));
+  };
+
+  /* Times: UTC from the server, rewritten in the zone of whoever reads. */
+  const months = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
+  const two = (n) => String(n).padStart(2, "0");
+  const localise = (from) => {
+    all("time[datetime]", from).forEach((time) => {
+      const at = new Date(time.dateTime), [day, clock] = time.children;
+      if (!clock || Number.isNaN(at.valueOf())) return;
+      const year = at.getFullYear() === new Date().getFullYear() ? "" : ` ${at.getFullYear()}`;
+      const seconds = clock.textContent.length > 5 ? `:${two(at.getSeconds())}` : "";
+      day.textContent = `${at.getDate()} ${months[at.getMonth()]}${year}`;
+      clock.textContent = `${two(at.getHours())}:${two(at.getMinutes())}${seconds}`;
+    });
+    const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+    if (zone) all("[data-zone]", from).forEach((place) => { place.textContent = zone.replaceAll("_", " "); });
+  };
+
+  const prepare = (from) => {
+    localise(from);
+    all("[data-js]", from).forEach((part) => { part.hidden = false; });
+    all("[data-nojs]", from).forEach((part) => { part.hidden = true; });
+    all("a[data-expand]", from).forEach((link) => { if (!link.hasAttribute("aria-expanded")) link.setAttribute("aria-expanded", "false"); });
+  };
+
+  /* Where there is no room for a part beside or below the row, its link is an ordinary one. */
+  const beside = matchMedia("(min-width: 80.0625rem)"), below = matchMedia("(min-width: 56.0625rem)");
+  document.addEventListener("click", (e) => {
+    const link = e.target.closest("a[hx-get]");
+    if (!link) return;
+    const expands = "expand" in link.dataset;
+    if (e.ctrlKey || e.metaKey || e.shiftKey || !(expands ? below : beside).matches) { e.stopPropagation(); return; }
+    if (link.getAttribute("aria-expanded") === "true") {
+      e.preventDefault();
+      e.stopPropagation();
+      link.setAttribute("aria-expanded", "false");
+      const row = link.closest("tr");
+      row.classList.remove("sel");
+      if (row.nextElementSibling?.classList.contains("exp")) row.nextElementSibling.remove();
+    }
+  }, true);
+
+  const copy = (button) => {
+    const from = document.getElementById(button.dataset.copy), items = all("li", from);
+    const text = items.length ? items.map((item) => item.textContent.trim()).join("\n") : from.textContent.replace(/\s+/g, "");
+    navigator.clipboard?.writeText(text).then(() => say("Copied"), () => say("Copying was refused. Select the text and copy it."));
+    button.querySelector("span").textContent = "Copied";
+  };
+
+  const queue = () => all(".queue tbody tr");
+  const select = (row) => queue().forEach((other) => {
+    other.classList.toggle("sel", other === row);
+    if (other === row) other.setAttribute("aria-current", "true"); else other.removeAttribute("aria-current");
+  });
+  const step = (by) => {
+    const rows = queue(), now = rows.findIndex((row) => row.classList.contains("sel"));
+    const next = rows[Math.max(0, Math.min(rows.length - 1, now + by))];
+    if (!next) return;
+    const link = next.querySelector("a"), panel = document.getElementById("panel");
+    select(next);
+    link.focus();
+    if (panel && !panel.hidden && beside.matches) link.click();
+  };
+  const closePanel = () => {
+    const panel = document.getElementById("panel"), here = new URL(location);
+    if (!panel || panel.hidden) return false;
+    panel.hidden = true;
+    here.searchParams.delete("open");
+    history.replaceState(history.state, "", here);
+    document.querySelector(".queue tr.sel a")?.focus();
+    return true;
+  };
+  const closeMenus = (except) => all("details.pick[open]").filter((menu) => menu !== except).forEach((menu) => { menu.open = false; });
+
+  document.addEventListener("click", (e) => {
+    const at = (selector) => e.target.closest(selector);
+    const theme = at("[data-set-theme]"), copied = at("[data-copy]"), moved = at("[data-step]");
+    if (theme) { e.preventDefault(); setTheme(theme.dataset.setTheme); }
+    if (copied) copy(copied);
+    if (moved) { e.preventDefault(); step(Number(moved.dataset.step)); }
+    if (at("[data-print]")) print();
+    if (at("[data-close]") && closePanel()) e.preventDefault();
+    closeMenus(at("details.pick"));
+  });
+
+  /* Single keys (WCAG 2.1.4): off with <body data-keys="off">, never while typing. */
+  document.addEventListener("keydown", (e) => {
+    if (e.key === "Escape") {
+      const menu = document.querySelector("details.pick[open]");
+      if (menu) { menu.open = false; menu.querySelector("summary").focus(); } else if (!e.defaultPrevented) closePanel();
+      return;
+    }
+    if (e.ctrlKey || e.metaKey || e.altKey || document.body.dataset.keys === "off") return;
+    if (e.target.closest("input:not([type=checkbox], [type=radio]), select, textarea")) return;
+    if (e.key === "/") { const search = document.querySelector("[name=q]"); if (search) { e.preventDefault(); search.focus(); } }
+    if (e.key === "j" || e.key === "k") step(e.key === "j" ? 1 : -1);
+  });
+
+  /* htmx: what arrives is prepared like the page; a whole page in answer to a part means the session is over. */
+  let kept = null; // of the part that is exchanged: which tables were open, how far each was scrolled, what had focus
+  document.addEventListener("htmx:load", (e) => {
+    const part = e.detail.elt;
+    if (part === document.body) return;
+    prepare(part);
+    if (kept && part.id === kept.id) {
+      kept.open.forEach((id) => { const table = document.getElementById(id); if (table) table.open = true; });
+      if (document.activeElement === document.body && kept.focus) document.getElementById(kept.focus)?.focus({ preventScroll: true });
+      all(".scroll", part).forEach((region, n) => { region.scrollLeft = kept.at[n] ?? 0; });
+    }
+    if (part.dataset.say) say(part.dataset.say);
+  });
+  document.addEventListener("htmx:beforeRequest", (e) => {
+    if (document.hidden && e.detail.elt.getAttribute("hx-trigger")?.startsWith("every")) e.preventDefault();
+  });
+  document.addEventListener("htmx:beforeSwap", (e) => {
+    const { xhr, requestConfig: { elt } } = e.detail;
+    kept = { id: e.detail.target.id, focus: document.activeElement?.id, open: all("details[open][id]", e.detail.target).map((d) => d.id), at: all(".scroll", e.detail.target).map((s) => s.scrollLeft) };
+    if (xhr.status < 400 && !/^\s*<!doctype/i.test(xhr.responseText)) return;
+    e.detail.shouldSwap = false;
+    kept = null;
+    if (elt.href) location.assign(elt.href); else if (xhr.status < 400) location.reload();
+  });
+  const lost = (e) => all("[data-lost]", e.detail.elt).forEach((part) => { part.hidden = false; });
+  document.addEventListener("htmx:sendError", lost);
+  document.addEventListener("htmx:responseError", lost);
+  document.addEventListener("htmx:afterRequest", (e) => {
+    const { elt, successful } = e.detail;
+    if (!successful || !elt.matches?.("a[hx-get]")) return;
+    if ("expand" in elt.dataset) { elt.setAttribute("aria-expanded", "true"); elt.closest("tr").classList.add("sel"); } else select(elt.closest("tr"));
+  });
+
+  prepare(document);
+})();
