@@ -253,6 +253,7 @@ class Supervisor:
         assert child.process
         code, session = child.process.returncode, child.process.pid
         self.guardian.end(session)
+        self._ready_file(child.name).unlink(missing_ok=True)  # a killed worker could not take its sign away
         words = child.process.stdout or child.process.stderr
         while words and self._hear(words, lambda data: self._pass_on(child, data)):
             pass

@@ -180,6 +180,8 @@ elif _broker.scheme in ("redis", "rediss"):
 else:
     CELERY_TASK_DEFAULT_QUEUE_TYPE = CELERY_TASK_CREATE_MISSING_QUEUE_TYPE = "quorum"  # they outlive a lost node
     CELERY_WORKER_DETECT_QUORUM_QUEUES = True  # quorum queues know no global prefetch
+    # A task that is to run later waits in the broker; with direct exchanges it would block the worker that took it.
+    CELERY_TASK_DEFAULT_EXCHANGE_TYPE = CELERY_TASK_CREATE_MISSING_QUEUE_EXCHANGE_TYPE = "topic"
 # Left to themselves, kombu checks no certificate of Redis, and no host name of RabbitMQ.
 if _broker.scheme == "rediss":
     CELERY_BROKER_USE_SSL: dict[str, Any] = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}

@@ -16,11 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import redis
 from django.conf import settings
 
 from opssight import up
+from opssight.guardian import end_sessions
 from opssight.settings.env import BASE_DIR
 from scanning.scanners import toolbox
 from scanning.targets import FIRST_BYTES
@@ -33,13 +35,14 @@ BROKERS = {
     "rabbitmq": lambda: services.address("OPSSIGHT_TEST_RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672//"),
 }
 ONCE = {"scan:create": 1, "scans:requested": 1, "scans:started": 1, "scans:finished": 1}
-# In bandit's place: one finding per file, and no answer while a file named `hold` stands beside b.py.
+# In bandit's place: one finding per file, and no answer while a file named `hold` stands beside b.py (a minute at most).
 SCANNER = """#!{python} -IS
 import json, os, sys, time
 files = [name for name in sys.argv[1:] if name.startswith("./")]
 with open("{log}", "a") as log:
     log.write(json.dumps([os.getppid(), os.getcwd(), files]) + "\\n")
-while "./b.py" in files and os.path.exists("hold"):
+end = time.monotonic() + 60
+while "./b.py" in files and os.path.exists("hold") and time.monotonic() < end:
     time.sleep(0.02)
 found = [{{"code": "1 x\\n", "line_range": [1], "test_id": "B999", "issue_text": "Weak.", "issue_severity": "LOW",
           "issue_confidence": "HIGH", "filename": name, "line_number": 1}} for name in files]
@@ -122,7 +125,7 @@ class Broker:
         """As many of them are ready."""
         while len(self.workers) < count:
             self.started += 1
-            name = f"{self.kind}-{self.started}"
+            name = f"{self.prefix}{self.started}"  # RabbitMQ refuses a second worker of the same name
             command = up.worker_command(name, *up.WORKERS["scans"])
             command[command.index("-Q") + 1] = f"{self.prefix}scans"
             with self._log(name).open("wb") as log:
@@ -137,7 +140,7 @@ class Broker:
 
     def kill_workers(self) -> None:
         """SIGKILL to each with all that it started: its pool, and the scanner."""
-        up.end_sessions({worker.pid for worker in self.workers.values()})
+        end_sessions({worker.pid for worker in self.workers.values()})
         for worker in self.workers.values():
             worker.wait()
         self.workers.clear()
@@ -163,7 +166,7 @@ class Broker:
 
     @staticmethod
     def _end_driver(driver: subprocess.Popen[str]) -> None:
-        up.end_sessions({driver.pid})
+        end_sessions({driver.pid})
         driver.wait()
         with suppress(BrokenPipeError), driver.stdin, driver.stdout:
             pass
@@ -263,6 +266,21 @@ def test_two_workers_do_twenty_jobs_once_each_though_every_message_comes_twice(b
     assert [len(broker.installation.runs(target)) for target in targets] == [1] * 20
     assert len({worker for worker, _ in broker.installation.runs(*targets)}) == 2
     wait_until(lambda: broker.do("waiting") == 0)
+
+
+def test_a_killed_process_of_the_pool_leaves_no_worker_that_takes_jobs_and_does_nothing(broker):
+    broker.kill_workers()
+    broker.have_workers(1)
+    [worker] = broker.workers.values()
+    psutil.Process(worker.pid).children()[0].kill()
+    if broker.kind == "files":  # that worker can't be helped: it ends, and `up` starts another
+        wait_until(lambda: worker.poll() is not None, seconds=10)
+        broker.kill_workers()
+        broker.have_workers(1)
+    target = broker.installation.folder()
+    [scan] = broker.do("request", str(target))
+    wait_until(broker.finished(scan))
+    assert broker.do("look", scan)["attempts"] == 1
 
 
 def test_the_queues_of_rabbitmq_are_quorum_queues(broker):
