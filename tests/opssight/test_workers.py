@@ -35,7 +35,7 @@ BROKERS = {
     "rabbitmq": lambda: services.address("OPSSIGHT_TEST_RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672//"),
 }
 ONCE = {"scan:create": 1, "scans:requested": 1, "scans:started": 1, "scans:finished": 1}
-# In bandit's place: one finding per file, and no answer while a file named `hold` stands beside b.py (a minute at most).
+# In bandit's place: one finding per file, and no answer while a file `hold` stands beside b.py (a minute at most).
 SCANNER = """#!{python} -IS
 import json, os, sys, time
 files = [name for name in sys.argv[1:] if name.startswith("./")]
