@@ -5,7 +5,7 @@ export OPSSIGHT_HOME ?= $(CURDIR)/var
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint bench openapi
+.PHONY: help install run test test-postgres lint bench openapi
 
 PY := .venv/bin/python
 # uv installs in seconds what takes pip half a minute. Where it can't be had, pip does it.
@@ -18,7 +18,7 @@ SCANNER = [ -x "$$UV" ] || unset UV; $(PY) -m scanning.scanners.toolbox install 
 STEP = TIMEFORMAT='  $(1)   %1R s'; time
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: .venv/.requirements ## make .venv with the pinned packages, and install the default scanner
 	@$(call STEP,scanner    bandit      ) { $(call SCANNER,bandit); }
@@ -28,6 +28,9 @@ run: install ## install, then start OpsSight [PORT=8000] [BIND=127.0.0.1] [TARGE
 
 test: install .venv/.requirements-dev ## run the tests [ARGS="-k name"]
 	@$(PY) -m pytest $(ARGS)
+
+test-postgres: install .venv/.requirements-dev ## the same on PostgreSQL, on a server of its own or [OPSSIGHT_DATABASE_URL=...]
+	@exec $(PY) tests/postgres.py $(PY) -m pytest $(ARGS)
 
 lint: .venv/.requirements-dev ## check style, types, templates, layers, migrations and deployment settings
 	@home=$$(mktemp -d); trap 'rm -rf "$$home"' EXIT; failed=; \

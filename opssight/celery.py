@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import warnings
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,11 @@ class Heartbeat(bootsteps.StartStopStep):
         self.timer: Any = None
 
     def start(self, parent: Any) -> None:
+        if _forks(parent):
+            from django.db import connection
+
+            # psycopg's pool does not survive a fork: a child made later would close the main process's connections.
+            connection.settings_dict["OPTIONS"].pop("pool", None)
         self._beat(parent)
         self.timer = parent.timer.call_repeatedly(self.every, self._beat, (parent,))
 
@@ -75,4 +81,42 @@ class Heartbeat(bootsteps.StartStopStep):
             logging.getLogger("opssight").warning("no heartbeat: %s", error)
 
 
+class PoolWatch(bootsteps.StartStopStep):
+    """Ends a worker whose child was killed; whoever started it starts it anew.
+
+    On the queue of files the children share one pipe, whose lock dies with the child that waits on it. The worker would
+    then take messages and do nothing, with every sign of life. Other brokers give each child a pipe of its own.
+    """
+
+    requires = ("celery.worker.components:Pool", "celery.worker.components:Timer")
+    every = 1.0  # seconds
+
+    def __init__(self, parent: Any, **kwargs: Any) -> None:
+        self.timer: Any = None
+        self.children: set[int] = set()
+
+    def include_if(self, parent: Any) -> bool:
+        return not env.BROKER_URL and _forks(parent)
+
+    def start(self, parent: Any) -> None:
+        self.children = set(parent.pool.info["processes"])
+        self.timer = parent.timer.call_repeatedly(self.every, self._look, (parent,))
+
+    def stop(self, parent: Any) -> None:
+        if self.timer:
+            self.timer.cancel()
+
+    terminate = stop  # else a quick end, which ends the children first, would look like their accident
+
+    def _look(self, worker: Any) -> None:
+        if not self.children <= set(worker.pool.info["processes"]):
+            logging.getLogger("opssight").error("a process of the pool was killed; this worker ends with it")
+            os.kill(os.getpid(), signal.SIGKILL)  # asked to stop, it would wait for that lock; jobs are rows
+
+
+def _forks(worker: Any) -> bool:
+    return "prefork" in worker.pool_cls.__module__
+
+
 app.steps["worker"].add(Heartbeat)
+app.steps["worker"].add(PoolWatch)

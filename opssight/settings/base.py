@@ -1,5 +1,6 @@
 """Everything both profiles share. Values from outside come through `env` only."""
 
+import ssl
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -113,7 +114,7 @@ DATABASES: dict[str, dict[str, Any]] = {
     }
 }
 if not EMBEDDED:
-    DATABASES["default"] = env.database("OPSSIGHT_DATABASE_URL")
+    DATABASES["default"] = env.database(env.DATABASE_VARIABLE)
 MIGRATION_MODULES = {"auditlog": None}  # its own table is replaced by audit.AuditEntry
 
 # --- people -----------------------------------------------------------------------------------------------------
@@ -162,14 +163,35 @@ AUDITLOG_DISABLE_ON_RAW_SAVE = False
 # --- jobs -------------------------------------------------------------------------------------------------------
 
 CELERY_BROKER_URL = env.BROKER_URL or "filesystem://localhost"
-if not env.BROKER_URL:
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {}
+_broker = urlsplit(CELERY_BROKER_URL)
+if _broker.scheme == "filesystem":
     _queue = str(HOME / "queue")
-    CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {
+    CELERY_BROKER_TRANSPORT_OPTIONS = {
         "data_folder_in": _queue,
         "data_folder_out": _queue,
         "control_folder": str(HOME / "queue" / "control"),
         "polling_interval": 0.1,
     }
+elif _broker.scheme in ("redis", "rediss"):
+    CELERY_BROKER_TRANSPORT_OPTIONS = {
+        # Messages of a dead worker go back when their hour is over, and not up to 100 s later.
+        "unacked_restore_throttle": 1,
+        # A server that vanished without closing its connections is noticed; a request must not wait for it for ever.
+        "socket_connect_timeout": 5,
+        "socket_timeout": 10,
+        "socket_keepalive": True,
+    }
+else:
+    CELERY_TASK_DEFAULT_QUEUE_TYPE = CELERY_TASK_CREATE_MISSING_QUEUE_TYPE = "quorum"  # they outlive a lost node
+    CELERY_WORKER_DETECT_QUORUM_QUEUES = True  # quorum queues know no global prefetch
+    # A task that is to run later waits in the broker; with direct exchanges it would block the worker that took it.
+    CELERY_TASK_DEFAULT_EXCHANGE_TYPE = CELERY_TASK_CREATE_MISSING_QUEUE_EXCHANGE_TYPE = "topic"
+# Left to themselves, kombu checks no certificate of Redis, and no host name of RabbitMQ.
+if _broker.scheme == "rediss":
+    CELERY_BROKER_USE_SSL: dict[str, Any] = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}
+elif _broker.scheme == "amqps":
+    CELERY_BROKER_USE_SSL = {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": _broker.hostname}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
