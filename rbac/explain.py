@@ -84,10 +84,7 @@ def find_object(text: str, permission: str) -> Model | None:
 def effective(user: User) -> list[Grant]:
     """Everything `user` holds now, with its origin, by permission and place."""
     held = read_holdings(user, at=timezone.now())
-    return sorted(
-        (grant for grants in held.grants.values() for grant in grants),
-        key=lambda g: (g.permission, g.unit_name, g.role),
-    )
+    return [grant for permission in held.permissions() for grant in held.for_permission(permission)]
 
 
 def _unit_of(obj: Model | None, permission: str) -> Unit | None:
@@ -131,10 +128,10 @@ def _elsewhere(user: User, permission: str, obj: Model | None, place: Unit | Non
     held = read_holdings(user, at=timezone.now()).for_permission(permission)
     if place is not None:
         above = set(UnitPath.objects.filter(descendant=place).values_list("ancestor_id", flat=True))
-        return [f"{grant}, but the object is in {place}" for grant in held if grant.unit not in above]
+        return [f"{grant}, but the object is in {place}" for grant in held if grant.place.unit not in above]
     resource = resources[permission.partition(":")[0]]
     if not resource.unit and resource.model is not None:
-        return [f"{grant}, but it counts at the organisation only" for grant in held if not grant.at_root]
+        return [f"{grant}, but it counts at the organisation only" for grant in held if not grant.place.at_root]
     return []
 
 

@@ -129,9 +129,9 @@ def _held_at(user: User, unit: Unit) -> set[str]:
     above = set(unit_ids_above(unit))
     return {
         permission
-        for permission, grants in held.grants.items()
-        if any(grant.at_root or grant.unit in above for grant in grants)
-        and not any(deny.at_root or deny.unit in above for deny in held.denies_of(permission))
+        for permission in held.permissions()
+        if any(grant.place.at_root or grant.place.unit in above for grant in held.for_permission(permission))
+        and not any(deny.place.at_root or deny.place.unit in above for deny in held.denies_of(permission))
     }
 
 
@@ -270,7 +270,7 @@ def refuse_without_administrator() -> None:
 def permissions_of(user: User) -> list[str]:
     """Every permission that some valid rule gives `user` somewhere, sorted."""
     held = read_holdings(user, at=timezone.now())
-    return sorted(permission for permission in held.grants if answer(user, held, permission, None).allowed)
+    return [permission for permission in held.permissions() if answer(user, held, permission, None).allowed]
 
 
 def has_administrator() -> bool:

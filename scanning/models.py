@@ -5,6 +5,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models.functions import Coalesce
 from django.utils import timezone
+from guardian.managers import GroupObjectPermissionManager, UserObjectPermissionManager
 from guardian.models import GroupObjectPermissionBase, UserObjectPermissionBase
 
 from opssight.kernel.access import GuardedQuerySet
@@ -95,6 +96,7 @@ class Asset(models.Model):
             models.UniqueConstraint(fields=["unit", "name"], name="asset_name_unique_in_unit"),
             models.UniqueConstraint(fields=["unit", "kind", "location"], name="one_asset_per_location"),
         ]
+        indexes = [models.Index(fields=["name", "id"], name="asset_by_name")]
 
     def __str__(self) -> str:
         return self.name
@@ -105,7 +107,7 @@ class AssetUserGrant(ObjectGrant, UserObjectPermissionBase):
 
     content_object = models.ForeignKey(Asset, on_delete=models.CASCADE, related_name="user_grants")
 
-    objects = DatedQuerySet.as_manager()  # type: ignore[assignment,misc]  # guardian's manager is not used
+    objects = UserObjectPermissionManager.from_queryset(DatedQuerySet)()  # type: ignore[assignment,misc]
 
     class Meta(UserObjectPermissionBase.Meta):
         default_permissions = ()
@@ -120,7 +122,7 @@ class AssetGroupGrant(ObjectGrant, GroupObjectPermissionBase):
 
     content_object = models.ForeignKey(Asset, on_delete=models.CASCADE, related_name="group_grants")
 
-    objects = DatedQuerySet.as_manager()  # type: ignore[assignment,misc]
+    objects = GroupObjectPermissionManager.from_queryset(DatedQuerySet)()  # type: ignore[assignment,misc]
 
     class Meta(GroupObjectPermissionBase.Meta):
         default_permissions = ()
