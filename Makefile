@@ -47,9 +47,9 @@ lint: .venv/.requirements-dev ## check style, types, templates, layers, migratio
 openapi: .venv/.requirements ## write the API's OpenAPI description anew
 	@home=$$(mktemp -d); trap 'rm -rf "$$home"' EXIT; OPSSIGHT_HOME="$$home" $(PY) manage.py openapi
 
-bench: .venv/.requirements ## measure clean clone to first finding, and the API beside a bare view
+bench: .venv/.requirements ## measure clean clone to first finding, the API beside a bare view, rights beside guardian
 	@$(PYTHON) tests/bench/first_finding.py
-	@home=$$(mktemp -d); trap 'rm -rf "$$home"' EXIT; OPSSIGHT_TEST_HOME="$$home" $(PY) tests/bench/api.py
+	@home=$$(mktemp -d); trap 'rm -rf "$$home"' EXIT; OPSSIGHT_TEST_HOME="$$home" $(PY) tests/bench/api.py; $(PY) tests/bench/access.py
 
 $(PY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

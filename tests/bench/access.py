@@ -27,6 +27,7 @@ from django.http import HttpRequest
 from django.test.utils import setup_databases, teardown_databases
 from guardian import shortcuts
 from guardian.models import GroupObjectPermission, UserObjectPermission
+from history import keep
 
 from accounts.models import User
 from opssight.kernel.access import decide
@@ -112,6 +113,7 @@ def main() -> None:
         ]
         for name, ask in cases:
             mine, floor = timed(lambda a=ask: a(by_us(ours))), timed(lambda a=ask: a(by_guardian(theirs)))
+            keep("access", case=name, database=connection.vendor, ours_ms=mine, guardian_ms=floor, ratio=floor / mine)
             print(f"  {name:<22} ours {mine:7.1f}  guardian {floor:7.1f}  ratio {floor / mine:5.1f}")
         few = timed(lambda: list(by_us(single).order_by("-id")[:50]))
         print(f"  {'page, 40 single grants':<22} ours {few:7.1f}")
