@@ -27,7 +27,7 @@ run: install ## install, then start OpsSight [PORT=8000] [BIND=127.0.0.1] [TARGE
 	@exec $(PY) manage.py up $(if $(PORT),--port "$(PORT)") $(if $(BIND),--bind "$(BIND)") $(if $(TARGET),--target "$(TARGET)")
 
 test: install .venv/.requirements-dev ## run the tests [ARGS="-k name"]
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-postgres: install .venv/.requirements-dev ## the same on PostgreSQL, on a server of its own or [OPSSIGHT_DATABASE_URL=...]
 	@exec $(PY) tests/postgres.py $(PY) -m pytest $(ARGS)
