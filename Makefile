@@ -5,7 +5,7 @@ export OPSSIGHT_HOME ?= $(CURDIR)/var
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-postgres lint bench
+.PHONY: help install run test test-postgres lint bench openapi
 
 PY := .venv/bin/python
 # uv installs in seconds what takes pip half a minute. Where it can't be had, pip does it.
@@ -44,8 +44,12 @@ lint: .venv/.requirements-dev ## check style, types, templates, layers, migratio
 	check $(PY) manage.py check --deploy --fail-level WARNING; \
 	if [ "$$failed" ]; then echo "failed:$$failed"; exit 1; fi
 
-bench: ## measure the time from a clean clone to the first finding
+openapi: .venv/.requirements ## write the API's OpenAPI description anew
+	@home=$$(mktemp -d); trap 'rm -rf "$$home"' EXIT; OPSSIGHT_HOME="$$home" $(PY) manage.py openapi
+
+bench: .venv/.requirements ## measure clean clone to first finding, and the API beside a bare view
 	@$(PYTHON) tests/bench/first_finding.py
+	@home=$$(mktemp -d); trap 'rm -rf "$$home"' EXIT; OPSSIGHT_TEST_HOME="$$home" $(PY) tests/bench/api.py
 
 $(PY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -9,6 +9,8 @@ from rest_framework.routers import SimpleRouter
 
 import accounts.tokens.api
 import audit.api
+import compliance.api
+import rbac.api
 import scanning.api
 from opssight.kernel.errors import problem_json
 from opssight.kernel.guards import public
@@ -18,8 +20,8 @@ DESCRIPTION = Path(__file__).parent / "openapi.json"
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 _names: set[str] = set()
-for routes in (scanning.api.routes, audit.api.routes, accounts.tokens.api.routes):
-    for name, viewset in routes:
+for subject in (compliance.api, scanning.api, audit.api, rbac.api, accounts.tokens.api):
+    for name, viewset in subject.routes:
         if name in _names:
             raise ValueError(f"two resources are called {name}")
         _names.add(name)
@@ -40,5 +42,6 @@ def unknown(request: HttpRequest, **kwargs: str) -> HttpResponse:
 urlpatterns = [
     *router.urls,
     path("me", MeViewSet.as_view({"get": "read"}), name="me"),
+    path("explain", rbac.api.ExplainViewSet.as_view({"get": "read"}), name="explain"),
     path("openapi.json", openapi, name="openapi"),
 ]

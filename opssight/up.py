@@ -84,7 +84,9 @@ class Supervisor:
         # The queue of files moves each message through the temporary folder: on one file system that is atomic.
         scratch = env.HOME / "run" / "tmp"
         scratch.mkdir(mode=0o700, exist_ok=True)
-        self.environment = {**os.environ, "OPSSIGHT_URL": url, "TMPDIR": str(scratch)}
+        # At a terminal people read along, and a line for each request would drown what matters to them.
+        log = {"OPSSIGHT_LOG_FORMAT": "human", "OPSSIGHT_LOG_LEVEL": "WARNING"} if sys.stderr.isatty() else {}
+        self.environment = {**log, **os.environ, "OPSSIGHT_URL": url, "TMPDIR": str(scratch)}
         self.children = self._children()
         self.all_ready = self.stopping = False
         self.signals, self.signalled = 0, float("-inf")

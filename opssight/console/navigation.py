@@ -20,9 +20,12 @@ PLACES = {
     "scans": "findings",
     "scan": "findings",
     "scan-progress": "findings",
+    "controls": "controls",
+    "control": "controls",
     "trail": "trail",
     "trail-entry": "trail",
     "my-security": "my-security",
+    "access": "access",
     "renew-codes": "my-security",
     "api-guide": "my-security",
 }
@@ -44,8 +47,11 @@ class Shell:
 
     findings: bool = False
     scans: bool = False
+    scan: bool = False
+    controls: bool = False
     trail: bool = False
     users: bool = False
+    explain: bool = False
     admin: bool = False
     unresolved: int = 0
     here: str = ""
@@ -54,7 +60,9 @@ class Shell:
         offered = [
             (self.findings or self.trail, "overview", "Overview", "overview", ""),
             (self.findings, "findings", "Findings", "findings", figure(self.unresolved)),
+            (self.controls, "controls", "Compliance", "controls", ""),
             (self.trail, "trail", "Audit trail", "trail", ""),
+            (self.explain, "access", "Access", "key", ""),
             (self.admin, "admin:index", "Admin", "admin", ""),
             (True, "my-security", "My security", "shield", ""),
         ]
@@ -85,8 +93,11 @@ def _read(request: HttpRequest) -> Shell:
     return Shell(
         findings=decide(user, "findings:read").allowed,
         scans=decide(user, "scans:read").allowed,
+        scan=decide(user, "scans:create").allowed,
+        controls=decide(user, "controls:read").allowed,
         trail=decide(user, "trail:read").allowed,
         users=decide(user, "users:read").allowed,
+        explain=decide(user, "access:explain").allowed,
         admin=decide(user, "admin:enter").allowed,
         here=request.resolver_match.url_name or "" if request.resolver_match else "",
         **ask(user, unresolved=Finding.objects.unresolved().permitted(user, "findings:read")),

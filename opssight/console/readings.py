@@ -93,7 +93,7 @@ def tiles(user: Any, shell: Shell, *, at: datetime) -> list[Tile]:
                 "failed",
                 "Scans failed in 7 days",
                 figure(n["failed"]),
-                f"of {figure(n['runs'])} runs",
+                f"of {figure(n['runs'])} run{'' if n['runs'] == 1 else 's'}",
                 f"{reverse('scans')}?{FAILURES}&since=7d",
                 alarm=n["failed"] > 0,
             ),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from celery.schedules import crontab
 from csp.constants import NONE, SELF
 
 from opssight.settings import env
@@ -38,6 +39,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django_otp",
     "axes",
+    "guardian",
     "auditlog",
     "csp",
     "django_htmx",
@@ -55,9 +57,9 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "opssight.kernel.http.RequestMiddleware",  # request id, client address; outermost, so that every answer has them
-    "opssight.kernel.logs.RequestLogMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "opssight.kernel.logs.RequestLogMiddleware",  # below the static files: nobody reads a log of stylesheets
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -87,7 +89,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "opssight.console.navigation.shell",
             ],
-            "builtins": ["opssight.console.templatetags.console"],
+            "builtins": ["opssight.console.templatetags.console", "opssight.console.templatetags.controls"],
         },
     },
 ]
@@ -148,6 +150,9 @@ AXES_DISABLE_ACCESS_LOG = True  # the trail has it
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
 
+ANONYMOUS_USER_NAME = None
+GUARDIAN_MONKEY_PATCH_USER = GUARDIAN_MONKEY_PATCH_GROUP = False
+
 # --- access and trail -------------------------------------------------------------------------------------------
 
 OPSSIGHT_DECIDER = "rbac.decide"
@@ -199,6 +204,8 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "requeue-overdue-jobs": {"task": "opssight.tasks.requeue_overdue_jobs", "schedule": 30.0},
     "purge-idempotency-records": {"task": "opssight.tasks.purge_idempotency_records", "schedule": 3600.0},
+    # At the full hour rather than an hour after the start, so that restarts don't put it off.
+    "evaluate-controls": {"task": "compliance.tasks.evaluate_controls", "schedule": crontab(minute=0)},
 }
 
 # --- API --------------------------------------------------------------------------------------------------------
@@ -233,6 +240,8 @@ SPECTACULAR_SETTINGS = {
         "ScanState": "scanning.models.ScanState",
         "FindingStatus": "scanning.models.Status",
         "AssetKind": "scanning.models.Asset.Kind",
+        "ControlState": "compliance.models.State",
+        "ControlKind": "compliance.models.Control.Kind",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
@@ -267,6 +276,7 @@ SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = False
 SILENCED_SYSTEM_CHECKS = [
+    "guardian.W001",  # asks for guardian's backend, which ignores expiry; rbac.decide reads its tables instead
     "security.W021",  # preload binds every sibling host for years: the owner of the domain decides that, not we
 ]
 SESSION_COOKIE_NAME = "__Host-session" if HTTPS else "session"

@@ -354,6 +354,12 @@ def test_the_trail_is_narrowed_by_each_value_of_a_row(officer, olga, eve):
     assert numbers(officer.get(f"/trail?actor={olga.pk}")) == [e.pk for e in entries if e.actor_id == olga.pk]
 
 
+def test_a_sign_in_under_an_unknown_name_shows_the_name(officer):
+    Client().post("/sign-in", {"username": "mallory@example.org", "password": "wrong"})
+    for address in ("/trail", "/"):
+        assert "sessions:refused mallory@example.org refused" in text(officer.get(address))
+
+
 @pytest.mark.parametrize("query", ["actor=nobody", "actor=9999999999999999999", "since=1y", "result=maybe"])
 def test_an_unknown_value_is_no_filter_of_the_trail(officer, query):
     assert officer.get(f"/trail?{query}").status_code == 404
@@ -518,3 +524,24 @@ def test_columns_stack_to_their_total():
 )
 def test_browsers_are_told_apart(claim, told):
     assert browser(claim) == told
+
+
+def test_an_officer_scans_again_from_the_page(officer, dev, eve, client_for, tmp_path):
+    from rbac.models import RoleAssignment
+    from rbac.services import create_unit, root_unit
+    from scanning.services import folder_asset, request_scan
+
+    asset = folder_asset(tmp_path)
+    first = Scan.claim(request_scan(asset, dispatch=False).pk)
+    first.finish("completed")
+    assert "Scan again" in officer.get(f"/scans/{first.uid}").content.decode()
+    answer = officer.post(f"/assets/{asset.uid}/scan")
+    again = Scan.objects.latest("id")
+    assert (answer["Location"], again.requested_by_id) == (f"/scans/{again.uid}", officer.get("/").wsgi_request.user.pk)
+    assert officer.post(f"/assets/{asset.uid}/scan")["Location"] == f"/scans/{again.uid}"  # it waits already
+    assert officer.get(f"/assets/{asset.uid}/scan").status_code == 405
+    assert client_for(eve).post(f"/assets/{asset.uid}/scan").status_code == 403
+    held = RoleAssignment.objects.get(user=dev, role__key="developer")
+    held.unit = create_unit("Elsewhere", parent=root_unit())
+    held.save()
+    assert client_for(dev).post(f"/assets/{asset.uid}/scan").status_code == 404

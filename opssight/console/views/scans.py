@@ -2,14 +2,16 @@ from typing import Any
 
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
+from django.views.decorators.http import require_POST
 
 from opssight.console.counting import ask
 from opssight.console.filters import Asked
 from opssight.console.lists import links, page_of
 from opssight.kernel.guards import guarded
 from scanning.models import Asset, Finding, Scan, ScanQuerySet, ScanState
+from scanning.services import request_scan
 
 SHOWN = 10
 
@@ -33,6 +35,14 @@ def scan_progress(request: HttpRequest, uid: str) -> HttpResponse:
     """The moving part of the page of a running scan; asked for by a person, the whole page."""
     template = "scanning/scan_progress.html" if request.htmx else "scanning/scan.html"  # type: ignore[attr-defined]
     return render(request, template, _context(request, uid))
+
+
+@guarded("scans:create")
+@require_POST
+def scan_now(request: HttpRequest, uid: str) -> HttpResponse:
+    """Scan an asset; one that runs already is shown instead."""
+    asset = get_object_or_404(Asset.objects.permitted(request.user, "assets:read"), uid=uid)
+    return redirect("scan", request_scan(asset, by=request.user).uid)
 
 
 def _narrowed(rows: ScanQuerySet, asked: Asked, user: Any) -> ScanQuerySet:

@@ -34,6 +34,8 @@
     localise(from);
     all("[data-js]", from).forEach((part) => { part.hidden = false; });
     all("[data-nojs]", from).forEach((part) => { part.hidden = true; });
+    /* The admin's date and time fields stand behind a bare word that labels nothing. */
+    all("p.datetime input:not([aria-label])", from).forEach((field) => field.setAttribute("aria-label", field.previousSibling?.textContent.trim() || "Date and time"));
     all("a[data-expand]", from).forEach((link) => { if (!link.hasAttribute("aria-expanded")) link.setAttribute("aria-expanded", "false"); });
   };
 
