@@ -4,12 +4,14 @@ import logging
 import os
 import signal
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from celery import Celery, bootsteps
 from celery.exceptions import WorkerShutdown, WorkerTerminate
 from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
+from kombu.exceptions import OperationalError
 
 from opssight.settings import env
 
@@ -114,9 +116,36 @@ class PoolWatch(bootsteps.StartStopStep):
             os.kill(os.getpid(), signal.SIGKILL)  # asked to stop, it would wait for that lock; jobs are rows
 
 
+class OnRabbitMQ(bootsteps.StartStopStep):
+    """Two things that Celery leaves undone there."""
+
+    requires = ("celery.worker.components:Timer",)
+    every = 1.0  # seconds
+
+    def __init__(self, parent: Any, **kwargs: Any) -> None:
+        self.timer: Any = None
+
+    def include_if(self, parent: Any) -> bool:
+        return env.BROKER_URL.startswith("amqp")
+
+    def start(self, parent: Any) -> None:
+        # Its event loop hears of a request to stop at the next message or timer only.
+        self.timer = parent.timer.call_repeatedly(self.every, lambda: None)
+        # It looks for the default queue too, which may wait for another worker to make it.
+        with suppress(OperationalError), app.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, timeout=5)
+            for queue in app.amqp.queues.values():
+                queue(connection.default_channel).declare()
+
+    def stop(self, parent: Any) -> None:
+        if self.timer:
+            self.timer.cancel()
+
+    terminate = stop
+
+
 def _forks(worker: Any) -> bool:
     return "prefork" in worker.pool_cls.__module__
 
 
-app.steps["worker"].add(Heartbeat)
-app.steps["worker"].add(PoolWatch)
+app.steps["worker"].update((Heartbeat, PoolWatch, OnRabbitMQ))

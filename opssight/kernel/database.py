@@ -26,7 +26,7 @@ def migrate_embedded() -> None:
             if missing_migrations():
                 call_command("migrate", interactive=False, verbosity=0)
     elif missing := missing_migrations():
-        raise CommandError(f"the database lacks {missing} migrations; run: manage.py migrate", returncode=3)
+        raise CommandError(f"the database lacks {missing} migrations; run: manage.py setup_database", returncode=3)
 
 
 def missing_migrations() -> int:

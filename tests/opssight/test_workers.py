@@ -128,7 +128,7 @@ class Broker:
             name = f"{self.prefix}{self.started}"  # RabbitMQ refuses a second worker of the same name
             command = up.worker_command(name, *up.WORKERS["scans"])
             command[command.index("-Q") + 1] = f"{self.prefix}scans"
-            with self._log(name).open("wb") as log:
+            with self.log(name).open("wb") as log:
                 self.workers[name] = subprocess.Popen(
                     command, cwd=BASE_DIR, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                     start_new_session=True,
@@ -136,7 +136,7 @@ class Broker:
         for name, worker in self.workers.items():
             ready = self.installation.home / "run" / f"{name}.ready"
             wait_until(lambda ready=ready, worker=worker: ready.exists() or worker.poll() is not None)
-            assert worker.poll() is None, self._log(name).read_text()
+            assert worker.poll() is None, self.log(name).read_text()
 
     def kill_workers(self) -> None:
         """SIGKILL to each with all that it started: its pool, and the scanner."""
@@ -145,7 +145,7 @@ class Broker:
             worker.wait()
         self.workers.clear()
 
-    def _log(self, name: str) -> Path:
+    def log(self, name: str) -> Path:
         return self.installation.home / f"{name}.log"
 
     def finished(self, *scans: int) -> Callable[[], bool]:
@@ -269,18 +269,27 @@ def test_two_workers_do_twenty_jobs_once_each_though_every_message_comes_twice(b
 
 
 def test_a_killed_process_of_the_pool_leaves_no_worker_that_takes_jobs_and_does_nothing(broker):
-    broker.kill_workers()
     broker.have_workers(1)
-    [worker] = broker.workers.values()
-    psutil.Process(worker.pid).children()[0].kill()
-    if broker.kind == "files":  # that worker can't be helped: it ends, and `up` starts another
-        wait_until(lambda: worker.poll() is not None, seconds=10)
+    workers = broker.workers.values()
+    for worker in workers:
+        psutil.Process(worker.pid).children()[0].kill()
+    if broker.kind == "files":  # such a worker can't be helped: it ends, and `up` starts another
+        wait_until(lambda: all(worker.poll() is not None for worker in workers), seconds=10)
         broker.kill_workers()
         broker.have_workers(1)
     target = broker.installation.folder()
     [scan] = broker.do("request", str(target))
     wait_until(broker.finished(scan))
     assert broker.do("look", scan)["attempts"] == 1
+
+
+def test_a_worker_that_is_asked_to_stop_does_so_within_seconds_and_had_no_complaint(broker):
+    broker.have_workers(1)
+    name, worker = broker.workers.popitem()
+    worker.terminate()
+    assert worker.wait(timeout=6) == 0
+    said = broker.log(name).read_text()
+    assert not any(f'"level": "{level}"' in said for level in ("warning", "error", "critical")), said
 
 
 def test_the_queues_of_rabbitmq_are_quorum_queues(broker):
