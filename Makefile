@@ -30,7 +30,7 @@ test: install .venv/.requirements-dev ## run the tests [ARGS="-k name"]
 	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-postgres: install .venv/.requirements-dev ## the same on PostgreSQL, on a server of its own or [OPSSIGHT_DATABASE_URL=...]
-	@exec $(PY) tests/postgres.py $(PY) -m pytest $(ARGS)
+	@exec $(PY) tests/postgres.py $(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: .venv/.requirements-dev ## check style, types, templates, layers, migrations and deployment settings
 	@home=$$(mktemp -d); trap 'rm -rf "$$home"' EXIT; failed=; \
