@@ -5,7 +5,7 @@ export OPSSIGHT_HOME ?= $(CURDIR)/var
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint bench openapi
+.PHONY: help install run test test-postgres lint bench openapi
 
 PY := .venv/bin/python
 # uv installs in seconds what takes pip half a minute. Where it can't be had, pip does it.
@@ -18,7 +18,7 @@ SCANNER = [ -x "$$UV" ] || unset UV; $(PY) -m scanning.scanners.toolbox install 
 STEP = TIMEFORMAT='  $(1)   %1R s'; time
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: .venv/.requirements ## make .venv with the pinned packages, and install the default scanner
 	@$(call STEP,scanner    bandit      ) { $(call SCANNER,bandit); }
@@ -27,7 +27,10 @@ run: install ## install, then start OpsSight [PORT=8000] [BIND=127.0.0.1] [TARGE
 	@exec $(PY) manage.py up $(if $(PORT),--port "$(PORT)") $(if $(BIND),--bind "$(BIND)") $(if $(TARGET),--target "$(TARGET)")
 
 test: install .venv/.requirements-dev ## run the tests [ARGS="-k name"]
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
+
+test-postgres: install .venv/.requirements-dev ## the same on PostgreSQL, on a server of its own or [OPSSIGHT_DATABASE_URL=...]
+	@exec $(PY) tests/postgres.py $(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: .venv/.requirements-dev ## check style, types, templates, layers, migrations and deployment settings
 	@home=$$(mktemp -d); trap 'rm -rf "$$home"' EXIT; failed=; \
@@ -44,9 +47,9 @@ lint: .venv/.requirements-dev ## check style, types, templates, layers, migratio
 openapi: .venv/.requirements ## write the API's OpenAPI description anew
 	@home=$$(mktemp -d); trap 'rm -rf "$$home"' EXIT; OPSSIGHT_HOME="$$home" $(PY) manage.py openapi
 
-bench: .venv/.requirements ## measure clean clone to first finding, and the API beside a bare view
+bench: .venv/.requirements ## measure clean clone to first finding, the API beside a bare view, rights beside guardian
 	@$(PYTHON) tests/bench/first_finding.py
-	@home=$$(mktemp -d); trap 'rm -rf "$$home"' EXIT; OPSSIGHT_TEST_HOME="$$home" $(PY) tests/bench/api.py
+	@home=$$(mktemp -d); trap 'rm -rf "$$home"' EXIT; OPSSIGHT_TEST_HOME="$$home" $(PY) tests/bench/api.py; $(PY) tests/bench/access.py
 
 $(PY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -8,6 +8,7 @@ from django.utils.html import format_html
 from accounts import services
 from accounts.models import User, normalise_email
 from opssight.kernel.admin import GuardedAdmin
+from opssight.kernel.errors import Refusal
 
 
 class UserForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
@@ -36,13 +37,23 @@ class UserAdmin(GuardedAdmin):
     def save_model(self, request: HttpRequest, obj: User, form: UserForm, change: bool) -> None:
         """A new person gets a one-time link. A deactivated one is out at the next request: sessions look it up."""
         if change:
-            super().save_model(request, obj, form, change)
+            self._change(request, obj, form)
             return
         user = services.create_account(obj.email, name=obj.name)
         obj.pk, obj._state.adding = user.pk, False
         link = services.issue_setup_link(user)
         text = "One-time link for {}, valid for a day, shown once: {}"
         messages.warning(request, format_html(text, user.email, link))
+
+    @staticmethod
+    def _change(request: HttpRequest, obj: User, form: UserForm) -> None:
+        active = obj.is_active
+        obj.is_active = form.initial["is_active"]
+        obj.save()
+        try:
+            services.set_active(obj, active)
+        except Refusal as refusal:
+            messages.error(request, refusal.detail)
 
     def save_related(self, request: Any, form: Any, formsets: Any, change: bool) -> None:
         """No related rows are edited here."""

@@ -1,6 +1,8 @@
 from opssight.kernel.events import register
 
 ACCOUNT_CREATED = register("accounts:created")
+ACCOUNT_DEACTIVATED = register("accounts:deactivated", severity="medium", security=True)
+ACCOUNT_ACTIVATED = register("accounts:activated", severity="medium", security=True)
 SETUP_LINK_ISSUED = register("setup:issued", severity="medium", security=True)
 SETUP_LINK_USED = register("setup:used", severity="medium", security=True)
 SIGNED_IN = register("sessions:started", security=True)

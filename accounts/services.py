@@ -44,6 +44,18 @@ def create_account(email: str, *, name: str = "", password: str | None = None) -
 
 
 @transaction.atomic
+def set_active(user: User, active: bool) -> None:
+    """Let somebody out, or in again. Out takes effect at the next request: each looks the account up."""
+    if user.is_active == active:
+        return
+    user.is_active = active
+    user.auth_epoch += 1
+    user.save(update_fields=["is_active", "auth_epoch"])
+    event = events.ACCOUNT_ACTIVATED if active else events.ACCOUNT_DEACTIVATED
+    event.emit(target=user)
+
+
+@transaction.atomic
 def change_password(user: User, password: str) -> None:
     """Set a new password and end every session that the old one opened."""
     validate_password(password, user)

@@ -18,8 +18,8 @@ from django.utils import timezone
 
 from audit.canonical import canonical, clean, digest, instant
 from opssight.kernel import actor as actors
-from opssight.kernel.access import GuardedQuerySet
 from opssight.kernel.actor import Actor
+from opssight.kernel.appendonly import AppendOnly, AppendOnlyQuerySet
 from opssight.kernel.ids import new_uid
 
 SCHEMA = 1
@@ -27,11 +27,7 @@ SALT_BYTES = 16
 PERSONAL_KEYS = frozenset({"name", "email", "account", "address"})
 
 
-class AppendOnly(Exception):
-    """The trail takes new entries and nothing else."""
-
-
-class AuditEntryQuerySet(GuardedQuerySet["AuditEntry"]):
+class AuditEntryQuerySet(AppendOnlyQuerySet["AuditEntry"]):
     def since(self, at: datetime) -> Self:
         return self.filter(timestamp__gte=at)
 
@@ -40,12 +36,6 @@ class AuditEntryQuerySet(GuardedQuerySet["AuditEntry"]):
 
     def about(self, obj: models.Model) -> Self:
         return self.filter(resource_type=obj._meta.label_lower, resource_id=str(getattr(obj, "uid", obj.pk)))
-
-    def update(self, **kwargs: Any) -> NoReturn:
-        raise AppendOnly("trail entries are never updated")
-
-    def delete(self) -> NoReturn:
-        raise AppendOnly("trail entries are never deleted")
 
 
 class AuditEntryManager(LogEntryManager.from_queryset(AuditEntryQuerySet)):  # type: ignore[misc]
@@ -221,7 +211,7 @@ class AuditEntry(AbstractLogEntry):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         if not self._state.adding:
-            raise AppendOnly("trail entries are never updated")
+            raise AppendOnly(AuditEntry, "updated")
         side = self.prepare()
         with transaction.atomic():
             super().save(*args, **kwargs)
@@ -229,7 +219,7 @@ class AuditEntry(AbstractLogEntry):
             side.save()
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise AppendOnly("trail entries are never deleted")
+        raise AppendOnly(AuditEntry, "deleted")
 
 
 class AuditPersonal(models.Model):

@@ -53,7 +53,7 @@ def register_lower_apps() -> None:
     from accounts.models import SetupLink, User
     from accounts.tokens.models import Token
     from rbac.access.models import Policy, Zone
-    from rbac.models import Role, RoleAssignment, RolePermission, Unit
+    from rbac.models import DenyRule, Role, RoleAssignment, RolePermission, Unit
 
     throttle = ("throttling_failure_timestamp", "throttling_failure_count")
     audited(User, secret=("password",), personal=("email", "name"), ignore=("last_login",), m2m=("groups",))
@@ -64,8 +64,9 @@ def register_lower_apps() -> None:
     audited(Token, secret=("secret_hash",), ignore=("last_used_at",))
     audited(Group)
     audited(Unit)
-    audited(Role)
+    audited(Role, m2m=("parents",))
     audited(RolePermission)
     audited(RoleAssignment)
+    audited(DenyRule)
     audited(Policy)
     audited(Zone)

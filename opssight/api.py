@@ -9,7 +9,9 @@ from rest_framework.routers import SimpleRouter
 
 import accounts.tokens.api
 import audit.api
+import compliance.api
 import rbac.access.api
+import rbac.api
 import scanning.api
 from opssight.kernel.errors import problem_json
 from opssight.kernel.guards import public
@@ -19,8 +21,8 @@ DESCRIPTION = Path(__file__).parent / "openapi.json"
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 _names: set[str] = set()
-for routes in (scanning.api.routes, audit.api.routes, accounts.tokens.api.routes, rbac.access.api.routes):
-    for name, viewset in routes:
+for subject in (compliance.api, scanning.api, audit.api, rbac.api, rbac.access.api, accounts.tokens.api):
+    for name, viewset in subject.routes:
         if name in _names:
             raise ValueError(f"two resources are called {name}")
         _names.add(name)
@@ -41,5 +43,6 @@ def unknown(request: HttpRequest, **kwargs: str) -> HttpResponse:
 urlpatterns = [
     *router.urls,
     path("me", MeViewSet.as_view({"get": "read"}), name="me"),
+    path("explain", rbac.api.ExplainViewSet.as_view({"get": "read"}), name="explain"),
     path("openapi.json", openapi, name="openapi"),
 ]

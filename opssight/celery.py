@@ -2,13 +2,16 @@
 
 import logging
 import os
+import signal
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from celery import Celery, bootsteps
 from celery.exceptions import WorkerShutdown, WorkerTerminate
 from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
+from kombu.exceptions import OperationalError
 
 from opssight.settings import env
 
@@ -55,6 +58,11 @@ class Heartbeat(bootsteps.StartStopStep):
         self.timer: Any = None
 
     def start(self, parent: Any) -> None:
+        if _forks(parent):
+            from django.db import connection
+
+            # psycopg's pool does not survive a fork: a child made later would close the main process's connections.
+            connection.settings_dict["OPTIONS"].pop("pool", None)
         self._beat(parent)
         self.timer = parent.timer.call_repeatedly(self.every, self._beat, (parent,))
 
@@ -75,4 +83,69 @@ class Heartbeat(bootsteps.StartStopStep):
             logging.getLogger("opssight").warning("no heartbeat: %s", error)
 
 
-app.steps["worker"].add(Heartbeat)
+class PoolWatch(bootsteps.StartStopStep):
+    """Ends a worker whose child was killed; whoever started it starts it anew.
+
+    On the queue of files the children share one pipe, whose lock dies with the child that waits on it. The worker would
+    then take messages and do nothing, with every sign of life. Other brokers give each child a pipe of its own.
+    """
+
+    requires = ("celery.worker.components:Pool", "celery.worker.components:Timer")
+    every = 1.0  # seconds
+
+    def __init__(self, parent: Any, **kwargs: Any) -> None:
+        self.timer: Any = None
+        self.children: set[int] = set()
+
+    def include_if(self, parent: Any) -> bool:
+        return not env.BROKER_URL and _forks(parent)
+
+    def start(self, parent: Any) -> None:
+        self.children = set(parent.pool.info["processes"])
+        self.timer = parent.timer.call_repeatedly(self.every, self._look, (parent,))
+
+    def stop(self, parent: Any) -> None:
+        if self.timer:
+            self.timer.cancel()
+
+    terminate = stop  # else a quick end, which ends the children first, would look like their accident
+
+    def _look(self, worker: Any) -> None:
+        if not self.children <= set(worker.pool.info["processes"]):
+            logging.getLogger("opssight").error("a process of the pool was killed; this worker ends with it")
+            os.kill(os.getpid(), signal.SIGKILL)  # asked to stop, it would wait for that lock; jobs are rows
+
+
+class OnRabbitMQ(bootsteps.StartStopStep):
+    """Two things that Celery leaves undone there."""
+
+    requires = ("celery.worker.components:Timer",)
+    every = 1.0  # seconds
+
+    def __init__(self, parent: Any, **kwargs: Any) -> None:
+        self.timer: Any = None
+
+    def include_if(self, parent: Any) -> bool:
+        return env.BROKER_URL.startswith("amqp")
+
+    def start(self, parent: Any) -> None:
+        # Its event loop hears of a request to stop at the next message or timer only.
+        self.timer = parent.timer.call_repeatedly(self.every, lambda: None)
+        # It looks for the default queue too, which may wait for another worker to make it.
+        with suppress(OperationalError), app.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, timeout=5)
+            for queue in app.amqp.queues.values():
+                queue(connection.default_channel).declare()
+
+    def stop(self, parent: Any) -> None:
+        if self.timer:
+            self.timer.cancel()
+
+    terminate = stop
+
+
+def _forks(worker: Any) -> bool:
+    return "prefork" in worker.pool_cls.__module__
+
+
+app.steps["worker"].update((Heartbeat, PoolWatch, OnRabbitMQ))

@@ -36,6 +36,18 @@ SAME_SIGNAL = 0.5  # one Ctrl-C can arrive twice: from the terminal, and from wh
 LOCK_WITHIN = 3.0  # how long the guardian of a killed predecessor may need
 
 
+CELERY = [sys.executable, "-m", "celery", "-q", "-A", "opssight.celery"]
+WORKERS = {
+    "scans": ["-Q", "scans", "--pool", "prefork", "-c", "1"],
+    "default": ["-Q", "detect,seal,default", "--pool", "threads", "-c", "4"],
+}
+
+
+def worker_command(name: str, *options: str) -> list[str]:
+    command = [*CELERY, "worker", "-n", f"{name}@%h", "-l", "WARNING", *options]
+    return [*command, "--without-gossip", "--without-mingle", "--without-heartbeat"]
+
+
 class Failed(Exception):
     """Why `up` stops, in words for the terminal."""
 
@@ -88,19 +100,16 @@ class Supervisor:
         # 64 requests wait for a thread at most; more stay in the socket's queue, where they cost nothing.
         web += ["--host", self.bind, "--port", str(self.port), "--no-ws", "--backpressure", "64"]
         web += ["--log-level", "warning", "--no-access-log", "opssight.wsgi:application"]
-        celery = [python, "-m", "celery", "-q", "-A", "opssight.celery"]
 
-        def worker(name: str, *options: str) -> Child:
-            command = [*celery, "worker", "-n", f"{name}@%h", "-l", "WARNING", *options]
-            command += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+        def worker(name: str) -> Child:
+            command = worker_command(name, *WORKERS[name])
             return Child(name, command, self._ready_file(name).exists, cut_short=signal.SIGQUIT)
 
         schedule = str(env.HOME / "run" / "beat-schedule")
         return [
             Child("web", web, self._web_answers, speaks_on_stdout=True),
-            worker("scans", "-Q", "scans", "--pool", "prefork", "-c", "1"),
-            worker("default", "-Q", "detect,seal,default", "--pool", "threads", "-c", "4"),
-            Child("beat", [*celery, "beat", "-l", "WARNING", "-s", schedule], lambda: True),
+            *map(worker, WORKERS),
+            Child("beat", [*CELERY, "beat", "-l", "WARNING", "-s", schedule], lambda: True),
         ]
 
     @staticmethod
@@ -246,6 +255,7 @@ class Supervisor:
         assert child.process
         code, session = child.process.returncode, child.process.pid
         self.guardian.end(session)
+        self._ready_file(child.name).unlink(missing_ok=True)  # a killed worker could not take its sign away
         words = child.process.stdout or child.process.stderr
         while words and self._hear(words, lambda data: self._pass_on(child, data)):
             pass

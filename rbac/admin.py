@@ -1,17 +1,64 @@
 from typing import Any
 
-from django.contrib import admin
-from django.http import HttpRequest
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 
+from opssight.kernel.access import Forbidden, RefusedByPolicy, permissions, record_denial
 from opssight.kernel.admin import GuardedAdmin
-from rbac import services
-from rbac.models import Role, RoleAssignment, Unit
+from opssight.kernel.errors import Refusal
+from rbac import role_book, services
+from rbac.models import DenyRule, Role, RoleAssignment, Unit
+
+
+class ServedAdmin(GuardedAdmin):
+    """An admin page whose changes go through services; what these refuse is said on the page, and nothing is saved."""
+
+    task = "Who may do what"
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except (Forbidden, RefusedByPolicy):
+            raise  # a denial: recorded, and answered as everywhere
+        except (Refusal, ValidationError) as refusal:
+            messages.error(request, _sentence(refusal))
+            return redirect(request.get_full_path())
+
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            return super().delete_view(request, *args, **kwargs)
+        except (Forbidden, RefusedByPolicy):
+            raise
+        except Refusal as refusal:
+            messages.error(request, _sentence(refusal))
+            return redirect(request.get_full_path())
+
+    def take_away(self, request: HttpRequest, obj: Any) -> None:
+        raise NotImplementedError
+
+    def delete_model(self, request: HttpRequest, obj: Model) -> None:
+        self.take_away(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        for row in queryset:  # one by one, so that each is decided and leaves its entry
+            try:
+                self.take_away(request, row)
+            except (Refusal, Forbidden) as refusal:
+                record_denial(refusal)
+                messages.error(request, f"{row}: {_sentence(refusal)}")
+
+
+def _sentence(refusal: Exception) -> str:
+    return " ".join(refusal.messages) if isinstance(refusal, ValidationError) else str(refusal)
 
 
 @admin.register(Unit)
-class UnitAdmin(GuardedAdmin):
+class UnitAdmin(ServedAdmin):
     resource = "units"
-    task = "Who may do what"
     verbs = {"view": "read", "add": "create", "change": "update"}
     list_display = ["name", "kind", "parent"]
     ordering = ["name"]
@@ -27,36 +74,83 @@ class UnitAdmin(GuardedAdmin):
         services.save_unit(obj)
 
 
+class RoleForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
+    grants = forms.MultipleChoiceField(label="Permissions", required=False, widget=forms.CheckboxSelectMultiple)
+
+    class Meta:
+        model = Role
+        fields = ["name", "key", "description", "parents"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "grants" in self.fields:
+            self.fields["grants"].choices = [(name, name) for name in permissions()]  # type: ignore[attr-defined]
+            if self.instance.pk:
+                self.initial["grants"] = self.instance.own_permissions
+
+
 @admin.register(Role)
-class RoleAdmin(GuardedAdmin):
+class RoleAdmin(ServedAdmin):
     resource = "roles"
-    task = "Who may do what"
+    verbs = {"view": "read", "add": "create", "change": "update"}
+    form = RoleForm
     list_display = ["name", "key", "description", "builtin"]
     ordering = ["name"]
     search_fields = ["name", "key"]
-    fields = ["name", "key", "description", "builtin", "grants"]
-    readonly_fields = ["builtin", "grants"]
 
-    @admin.display(description="permissions")
-    def grants(self, role: Role) -> str:
-        return ", ".join(role.permissions.order_by("permission").values_list("permission", flat=True))
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        built_in = isinstance(obj, Role) and obj.builtin
+        return not built_in and super().has_change_permission(request, obj)
+
+    def get_fields(self, request: HttpRequest, obj: Role | None = None) -> Any:
+        own = ["name", "key", "description", "parents"]
+        return [*own, "grants"] if obj is None or self.has_change_permission(request, obj) else [*own, "effective"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Role | None = None) -> list[str]:
+        return ["effective"]
+
+    @admin.display(description="permissions, own and inherited")
+    def effective(self, role: Role) -> str:
+        return ", ".join(role.effects.order_by("permission").values_list("permission", flat=True))
+
+    def save_model(self, request: HttpRequest, obj: Role, form: Any, change: bool) -> None:
+        parents = list(form.cleaned_data.get("parents", ()))
+        role_book.save_role(obj, permissions=set(form.cleaned_data.get("grants", ())), parents=parents)
+
+    def save_related(self, request: Any, form: Any, formsets: Any, change: bool) -> None:
+        """`save_role` has written the parents."""
 
 
 @admin.register(RoleAssignment)
-class RoleAssignmentAdmin(GuardedAdmin):
+class RoleAssignmentAdmin(ServedAdmin):
     resource = "assignments"
-    task = "Who may do what"
     verbs = {"view": "read", "add": "create", "change": "update", "delete": "delete"}
     list_display = ["user", "group", "role", "unit", "valid_from", "valid_until", "source"]
-    list_filter = ["role", "source"]
+    list_filter = ["role", "source", "unit"]
     list_select_related = ["user", "group", "role", "unit"]
     search_fields = ["user__email", "group__name", "reason"]
     fields = ["user", "group", "role", "unit", "valid_from", "valid_until", "reason", "source"]
     readonly_fields = ["source"]
 
     def save_model(self, request: HttpRequest, obj: RoleAssignment, form: Any, change: bool) -> None:
-        services.save_assignment(obj)
+        services.save_assignment(obj, by=request.user)  # type: ignore[arg-type]
 
-    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
-        for assignment in queryset:  # one by one, so that each leaves its entry
-            assignment.delete()
+    def take_away(self, request: HttpRequest, obj: RoleAssignment) -> None:
+        services.revoke_assignment(obj, by=request.user)  # type: ignore[arg-type]
+
+
+@admin.register(DenyRule)
+class DenyRuleAdmin(ServedAdmin):
+    resource = "denies"
+    verbs = {"view": "read", "add": "create", "change": "update", "delete": "delete"}
+    list_display = ["user", "group", "permission", "unit", "valid_from", "valid_until"]
+    list_filter = ["unit"]
+    list_select_related = ["user", "group", "unit"]
+    search_fields = ["user__email", "group__name", "permission", "reason"]
+    fields = ["user", "group", "permission", "unit", "valid_from", "valid_until", "reason"]
+
+    def save_model(self, request: HttpRequest, obj: DenyRule, form: Any, change: bool) -> None:
+        services.save_deny(obj, by=request.user)  # type: ignore[arg-type]
+
+    def take_away(self, request: HttpRequest, obj: DenyRule) -> None:
+        services.remove_deny(obj, by=request.user)  # type: ignore[arg-type]

@@ -8,6 +8,6 @@ class RbacConfig(AppConfig):
 
     def ready(self) -> None:
         from rbac import permissions, receivers  # noqa: F401  (registers)
-        from rbac.services import sync_builtin_roles
+        from rbac.role_book import sync_builtin_roles
 
         post_migrate.connect(sync_builtin_roles, sender=self, dispatch_uid="rbac.builtin_roles")

@@ -1,112 +1,159 @@
 """One rule set in two forms: `decide` for one question, `permitted` for the rows of a query.
 
-The rule: a valid assignment, held directly or through a group, of a role with the permission, at the object's unit
-or above it. An object without a unit is reached from the root only, an own object by its owner only.
-
-What roles allow, policies may still refuse in this request (`rbac.access.gate`).
-
-What a user holds is read once a request, in one query: an answer never outlives the request it was given in.
+The rule: a valid assignment, held directly or through a group, of a role with the permission (its own or a parent's),
+at the object's unit or above it; or a valid grant on the one object. A deny at the object's unit or above it beats all
+of them. An object without a unit is reached from the root only, an own object by its owner only. What no rule allows
+is denied; and what they allow, a policy may still refuse in this request (`rbac.access.gate`).
 """
 
-from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.utils import timezone
 
-from opssight.kernel.access import Decision, Resource, resources
-from opssight.kernel.actor import request_memory
+from accounts.models import User
+from opssight.kernel.access import Decision, Resource, grant_tables, resources
 from rbac.access.gate import gate
-from rbac.models import RoleAssignment, UnitPath
+from rbac.holdings import Deny, Grant, Holdings, holdings
+from rbac.models import RoleAssignment
 
-
-@dataclass(frozen=True)
-class Grant:
-    """One permission at one unit, and where it comes from."""
-
-    unit: int
-    at_root: bool
-    role: str
-    unit_name: str
-    group: str | None
-
-    def __str__(self) -> str:
-        return f"role {self.role} at {self.unit_name}" + (f", through group {self.group}" if self.group else "")
-
-
-def grants(user: Any) -> dict[str, list[Grant]]:
-    """What `user` holds now, by permission; the wider grants come first."""
-    memory = request_memory()
-    key = ("rbac.grants", user.pk)
-    if key in memory:
-        kept: dict[str, list[Grant]] = memory[key]
-        return kept
-    rows = (
-        RoleAssignment.objects.of(user)
-        .valid(at=timezone.now())
-        .order_by()
-        .values_list(
-            "role__permissions__permission", "unit_id", "unit__parent_id", "role__name", "unit__name", "group__name"
-        )
-    )
-    found: dict[str, list[Grant]] = {}
-    for permission, unit, parent, role, unit_name, group in rows:
-        found.setdefault(permission, []).append(Grant(unit, parent is None, role, unit_name, group))
-    for held in found.values():
-        held.sort(key=lambda grant: not grant.at_root)
-    memory[key] = found
-    return found
-
-
-def _held(user: Any, permission: str) -> list[Grant]:
-    if user is None or not user.is_authenticated or not user.is_active:
-        return []
-    return grants(user).get(permission, [])
+NOBODY = Decision(False, ("nobody is signed in, or the account is not active",))
 
 
 def decide(user: Any, permission: str, obj: Model | None, context: dict[str, Any]) -> Decision:
-    resource, held = resources[permission.partition(":")[0]], _held(user, permission)
-    if not held:
-        return Decision(False, (f"no role gives you {permission}",))
+    if not _may_act(user):
+        return NOBODY
+    decision = answer(user, holdings(user), permission, obj)
+    barred = gate(user, permission) if decision.allowed else decision
+    return decision if barred.allowed else barred
+
+
+def answer(user: Any, held: Holdings, permission: str, obj: Model | None) -> Decision:
+    """The decision on what was read; without an object, whether there is any object it could hold for."""
+    resource = resources[permission.partition(":")[0]]
+    grants, denies = held.for_permission(permission), held.denies_of(permission)
     if obj is None:
-        # Whether it is worth asking further: at some unit, or for what has none, at the root.
-        reached = held if resource.unit or resource.model is None else [grant for grant in held if grant.at_root]
-    elif type(obj) is not resource.model:
+        return _anywhere(user, held, resource, permission, grants, denies)
+    if type(obj) is not resource.model:
         return Decision(False, (f"{permission} is not about {obj._meta.verbose_name}",))
-    elif resource.own and getattr(obj, f"{resource.own}_id") != user.pk:
+    if resource.own and getattr(obj, f"{resource.own}_id") != user.pk:
         return Decision(False, (f"{permission} is about one's own, and this is somebody else's",))
-    else:
-        reached = _reaching(held, obj, resource)
-    if not reached:
-        return Decision(False, (f"no role gives you {permission} here",))
-    barred = gate(user, permission)
-    return Decision(True, (str(reached[0]),)) if barred.allowed else barred
+    unit = unit_id(obj, resource)
+    if refusing := [deny for deny in denies if held.reaches(deny.place, unit)]:
+        return Decision(False, tuple(map(str, refusing)))
+    if reaching := [grant for grant in grants if held.reaches(grant.place, unit)]:
+        return Decision(True, tuple(map(str, reaching)))
+    if _has_object_grants(held, resource) and (told := object_grants(user, permission, resource, obj)):
+        return Decision(True, tuple(told))
+    return Decision(False, (f"no role or grant gives {permission} here",))
 
 
-def _reaching(held: list[Grant], obj: Model, resource: Resource) -> list[Grant]:
-    """The grants at the object's unit or above it."""
-    if held[0].at_root:
-        return held[:1]
+def _may_act(user: Any) -> bool:
+    return bool(user is not None and user.is_authenticated and user.is_active)
+
+
+def _anywhere(
+    user: Any, held: Holdings, resource: Resource, permission: str, grants: list[Grant], denies: list[Deny]
+) -> Decision:
+    """Whether it is worth asking further. A deny at the root closes everything; one below it only a part."""
+    if closed := [deny for deny in denies if deny.place.at_root]:
+        return Decision(False, tuple(map(str, closed)))
+    if resource.model is not None and not resource.unit:
+        grants = [grant for grant in grants if grant.place.at_root]
+    denied = held.reached(denies)
+    grants = [grant for grant in grants if grant.place.at_root or grant.place.unit not in denied]
+    if grants:
+        return Decision(True, tuple(map(str, grants)))
+    if _has_object_grants(held, resource) and object_grants(user, permission, resource, None):
+        return Decision(True, ("a grant on single objects",))
+    return Decision(False, (f"no role or grant gives {permission}",))
+
+
+def unit_id(obj: Model, resource: Resource) -> int | None:
+    """Follow "asset__unit" from the object to the id of its unit."""
     if not resource.unit:
-        return []
+        return None
     *steps, last = resource.unit.split("__")
     place: Any = obj
     for step in steps:
         place = getattr(place, step)
-    unit = getattr(place, f"{last}_id")
-    above = set(UnitPath.objects.filter(descendant=unit).values_list("ancestor_id", flat=True))
-    return [grant for grant in held if grant.unit in above]
+    found: int | None = getattr(place, f"{last}_id")
+    return found
+
+
+# --- grants on single objects -------------------------------------------------------------------------------------
+
+
+def _has_object_grants(held: Holdings, resource: Resource) -> bool:
+    model = resource.granting_model
+    return model is not None and model._meta.label_lower in held.granted_models
+
+
+def _granted(user: Any, permission: str, resource: Resource) -> list[QuerySet[Any]]:
+    """The valid rows for `user` that give `permission`: to them, and to their groups."""
+    model = resource.granting_model
+    if model is None or model not in grant_tables:
+        return []
+    now = timezone.now()
+    to_users, to_groups = (table._default_manager.valid(at=now) for table in grant_tables[model])  # type: ignore[attr-defined]
+    wanted = {"permission__codename": permission, "permission__content_type__app_label": model._meta.app_label}
+    return [to_users.filter(user=user, **wanted), to_groups.filter(group__user=user, **wanted)]
+
+
+def object_grants(user: Any, permission: str, resource: Resource, obj: Model | None) -> list[str]:
+    """Reasons from single-object grants, on the object that carries them for `obj`, or on any."""
+    for rows in _granted(user, permission, resource):
+        if obj is not None:
+            carrier = obj.pk if resource.granted_on == "pk" else getattr(obj, f"{resource.granted_on}_id")
+            rows = rows.filter(content_object=carrier)
+        for row in rows.select_related("content_object").order_by("pk")[:1]:  # the first is enough of a reason
+            ends = f", until {row.valid_until:%Y-%m-%d %H:%M} UTC" if row.valid_until else ""
+            return [f"a grant on {row.content_object} alone{ends}: {row.reason}"]
+    return []
+
+
+# --- rows ---------------------------------------------------------------------------------------------------------
 
 
 def permitted(queryset: QuerySet[Any], user: Any, permission: str) -> QuerySet[Any]:
-    resource, held = resources[permission.partition(":")[0]], _held(user, permission)
-    if not held or queryset.model is not resource.model or not gate(user, permission).allowed:
+    resource = resources[permission.partition(":")[0]]
+    if queryset.model is not resource.model or not _may_act(user):
+        return queryset.none()
+    held = holdings(user)
+    grants, denies = held.for_permission(permission), held.denies_of(permission)
+    if any(deny.place.at_root for deny in denies) or not gate(user, permission).allowed:
         return queryset.none()
     if resource.own:
         queryset = queryset.filter(**{resource.own: user})
-    if held[0].at_root:  # there is one root, and everything is below it
-        return queryset
-    if not resource.unit:
-        return queryset.none()
-    reached = UnitPath.objects.filter(ancestor__in={grant.unit for grant in held}).values("descendant")
-    return queryset.filter(**{f"{resource.unit}__in": reached})
+    if not any(grant.place.at_root for grant in grants):  # from the root everything is reached, without a condition
+        reached = _reached(user, held, resource, permission, grants)
+        if reached is None:
+            return queryset.none()
+        queryset = queryset.filter(reached)
+    if resource.unit and denies:
+        queryset = queryset.exclude(**{f"{resource.unit}__in": held.reached(denies)})
+    return queryset
+
+
+def _reached(user: Any, held: Holdings, resource: Resource, permission: str, grants: list[Grant]) -> Q | None:
+    """At or below a unit of a grant, or granted singly; None where neither can be."""
+    reached = Q()
+    if grants and resource.unit:
+        reached |= Q(**{f"{resource.unit}__in": held.reached(grants)})
+    if _has_object_grants(held, resource):
+        # One list of both tables: two of them, joined by OR, made PostgreSQL read every row.
+        direct, shared = (rows.order_by().values("content_object_id") for rows in _granted(user, permission, resource))
+        reached |= Q(**{f"{resource.granted_on}__in": direct.union(shared, all=True)})
+    return reached or None
+
+
+# --- who can give -------------------------------------------------------------------------------------------------
+
+
+def who_can_grant(permission: str) -> list[str]:
+    """Up to three active people who assign roles for the whole organisation."""
+    rows = RoleAssignment.objects.valid(at=timezone.now()).filter(
+        unit__parent=None, role__effects__permission="assignments:create"
+    )
+    people = User.objects.people().filter(Q(assignments__in=rows) | Q(groups__assignments__in=rows))
+    return [str(person) for person in people.distinct().order_by("pk")[:3]]

@@ -3,13 +3,15 @@ from typing import Any, Self
 
 from django.conf import settings
 from django.contrib.auth.models import Group
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
-from opssight.kernel.access import GuardedQuerySet
+from opssight.kernel.access import GuardedQuerySet, is_registered, resources
 from opssight.kernel.ids import new_uid
 from opssight.kernel.validation import Line
+from rbac.roles import PRIVILEGED
 
 
 class UnitQuerySet(GuardedQuerySet["Unit"]):
@@ -65,20 +67,33 @@ class UnitPath(models.Model):
         return f"{self.ancestor_id} over {self.descendant_id} by {self.depth}"
 
 
+class RoleQuerySet(GuardedQuerySet["Role"]):
+    def privileged(self) -> Self:
+        held = RoleEffect.objects.filter(permission__in=PRIVILEGED)
+        return self.filter(pk__in=held.values("role"))
+
+
 class Role(models.Model):
+    """A named set of permissions, its own and its parents'."""
+
     uid = models.UUIDField(default=new_uid, unique=True, editable=False)
     key = models.SlugField(max_length=40, unique=True)
     name = Line(max_length=80, unique=True)
     description = Line(max_length=200, blank=True)
     builtin = models.BooleanField(default=False, editable=False)
+    parents = models.ManyToManyField("self", symmetrical=False, blank=True, related_name="children")
 
-    objects = GuardedQuerySet.as_manager()
+    objects = RoleQuerySet.as_manager()
 
     class Meta:
         default_permissions = ()
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def own_permissions(self) -> list[str]:
+        return sorted(row.permission for row in self.permissions.all())
 
 
 class RolePermission(models.Model):
@@ -95,16 +110,59 @@ class RolePermission(models.Model):
         return self.permission
 
 
-class RoleAssignmentQuerySet(GuardedQuerySet["RoleAssignment"]):
+class RoleEffect(models.Model):
+    """What a role gives in the end: its own permissions and those of its parents, each with the role it comes `via`.
+
+    Follows from `RolePermission` and `Role.parents`; kept by `role_book.rebuild_effects`.
+    """
+
+    role = models.ForeignKey(Role, on_delete=models.CASCADE, related_name="effects")
+    permission = models.CharField(max_length=64, db_index=True)
+    via = models.ForeignKey(Role, on_delete=models.CASCADE, related_name="+")
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["role", "permission"], name="one_effect_per_permission")]
+
+    def __str__(self) -> str:
+        return f"{self.role} gives {self.permission}"
+
+
+class DatedQuerySet(GuardedQuerySet[Any]):
+    """Rules with a subject (a user or a group) and a time in which they hold."""
+
     def valid(self, *, at: datetime) -> Self:
         return self.filter(Q(valid_from__lte=at) & (Q(valid_until=None) | Q(valid_until__gt=at)))
 
+    def ending(self, *, before: datetime) -> Self:
+        return self.filter(valid_until__lte=before)
+
     def of(self, user: Any) -> Self:
-        """Held directly, or through a group."""
+        """About the user directly, or about a group of theirs."""
         return self.filter(Q(user=user) | Q(group__user=user))
 
 
-class RoleAssignment(models.Model):
+class Dated(models.Model):
+    """When a rule holds, and why it was made."""
+
+    uid = models.UUIDField(default=new_uid, unique=True, editable=False)
+    valid_from = models.DateTimeField(default=timezone.now)
+    valid_until = models.DateTimeField(null=True, blank=True)
+    reason = Line(max_length=300)
+
+    class Meta:
+        abstract = True
+
+    def clean(self) -> None:
+        super().clean()
+        if self.valid_until is not None and self.valid_until <= self.valid_from:
+            raise ValidationError({"valid_until": "It ends before it begins."})
+
+    def holds(self, *, at: datetime) -> bool:
+        return self.valid_from <= at and (self.valid_until is None or self.valid_until > at)
+
+
+class RoleAssignment(Dated):
     """A role held by a person, service or group at a unit and below, for a time and a reason."""
 
     class Source(models.TextChoices):
@@ -112,19 +170,15 @@ class RoleAssignment(models.Model):
         SETUP = "setup", "Set-up"
         DEFAULT = "default", "By default"
 
-    uid = models.UUIDField(default=new_uid, unique=True, editable=False)
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, blank=True, related_name="assignments"
     )
     group = models.ForeignKey(Group, on_delete=models.CASCADE, null=True, blank=True, related_name="assignments")
     role = models.ForeignKey(Role, on_delete=models.PROTECT, related_name="assignments")
     unit = models.ForeignKey(Unit, on_delete=models.PROTECT, related_name="assignments")
-    valid_from = models.DateTimeField(default=timezone.now)
-    valid_until = models.DateTimeField(null=True, blank=True)
     source = models.CharField(max_length=8, choices=Source, default=Source.MANUAL, editable=False)
-    reason = Line(max_length=300)
 
-    objects = RoleAssignmentQuerySet.as_manager()
+    objects = DatedQuerySet.as_manager()
 
     class Meta:
         default_permissions = ()
@@ -139,3 +193,56 @@ class RoleAssignment(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user or self.group}: {self.role} at {self.unit}"
+
+
+class DenyRule(Dated):
+    """Takes a permission away from a person or group at a unit and below, whatever grants it.
+
+    `permission` is a registered name, or all of a resource: "findings:*".
+    """
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, blank=True, related_name="denies"
+    )
+    group = models.ForeignKey(Group, on_delete=models.CASCADE, null=True, blank=True, related_name="denies")
+    permission = models.CharField(max_length=64)
+    unit = models.ForeignKey(Unit, on_delete=models.PROTECT, related_name="denies")
+
+    objects = DatedQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(user=None, group__isnull=False) | Q(user__isnull=False, group=None),
+                name="deny_user_xor_group",
+            ),
+            models.CheckConstraint(
+                condition=Q(valid_until=None) | Q(valid_until__gt=F("valid_from")), name="deny_ends_after_start"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user or self.group}: no {self.permission} at {self.unit}"
+
+    def clean(self) -> None:
+        super().clean()
+        resource, _, action = self.permission.partition(":")
+        if not (is_registered(self.permission) or (action == "*" and resource in resources)):
+            raise ValidationError({"permission": f"{self.permission} is not a permission, nor all of a resource."})
+
+
+class ObjectGrant(Dated):
+    """A permission on one object: guardian's row (who, which permission, which object) with a time and a reason.
+
+    A subject declares two tables on it, for users and for groups, and registers them with `kernel.access`.
+    """
+
+    granted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+
+    objects = DatedQuerySet.as_manager()
+
+    class Meta:
+        abstract = True

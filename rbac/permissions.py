@@ -1,6 +1,9 @@
 from opssight.kernel.access import register
-from rbac.models import Role, RoleAssignment, Unit
+from rbac.models import DenyRule, Role, RoleAssignment, Unit
 
 register("units", Unit, ["read", "create", "update"], unit="")
-register("roles", Role, ["read"])
+register("roles", Role, ["read", "create", "update"])
 register("assignments", RoleAssignment, ["read", "create", "update", "delete"], unit="unit")
+register("denies", DenyRule, ["read", "create", "update", "delete"], unit="unit")
+register("grants", None, ["read", "create", "delete"])
+register("access", None, ["explain"])

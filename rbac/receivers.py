@@ -4,7 +4,7 @@ from typing import Any
 
 from django.dispatch import receiver
 
-from accounts.events import ACCOUNT_CREATED, SETUP_LINK_USED
+from accounts.events import ACCOUNT_CREATED, ACCOUNT_DEACTIVATED, SETUP_LINK_USED
 from accounts.models import User
 from opssight.kernel.events import Occurrence, happened
 from rbac import services
@@ -18,6 +18,8 @@ def account_happened(occurrence: Occurrence, **kwargs: Any) -> None:
         return
     if occurrence.event is ACCOUNT_CREATED:
         services.assign_role(user, "employee", reason="every account", source=RoleAssignment.Source.DEFAULT)
+    elif occurrence.event is ACCOUNT_DEACTIVATED:
+        services.refuse_without_administrator()
     elif occurrence.event is SETUP_LINK_USED and occurrence.data["first"] and not services.has_administrator():
         for key in ("officer", "administrator"):
             services.assign_role(user, key, reason="first account", source=RoleAssignment.Source.SETUP)

@@ -1,44 +1,97 @@
-"""The built-in roles, as data. Written into the tables after every migration; see `services.sync_builtin_roles`."""
+"""The built-in roles, as data: name, description, parents, own permissions. See `role_book.sync_builtin_roles`."""
 
-EMPLOYEE = {"me:read", "me:update", "tokens:read", "tokens:create", "tokens:revoke"}
-DEVELOPER = EMPLOYEE | {"assets:read", "scans:read", "scans:create", "findings:read"}
-ANALYST = DEVELOPER | {"findings:triage"}
-AUDITOR = EMPLOYEE | {
-    "assets:read",
-    "scans:read",
-    "findings:read",
-    "trail:read",
-    "users:read",
-    "mfa:read",
-    "units:read",
-    "roles:read",
-    "assignments:read",
-    "policies:read",
-    "zones:read",
-    "traces:read",
+BUILTIN: dict[str, tuple[str, str, tuple[str, ...], set[str]]] = {
+    "employee": (
+        "Employee",
+        "Own account and security page.",
+        (),
+        {"me:read", "me:update", "tokens:read", "tokens:create", "tokens:revoke"},
+    ),
+    "developer": (
+        "Developer",
+        "Scans and findings of a unit.",
+        ("employee",),
+        {"assets:read", "scans:read", "scans:create", "findings:read"},
+    ),
+    "analyst": ("Analyst", "Works the findings of a unit.", ("developer",), {"findings:triage"}),
+    "auditor": (
+        "Auditor",
+        "Reads everything, changes nothing.",
+        ("employee",),
+        {
+            "access:explain",
+            "assets:read",
+            "assignments:read",
+            "controls:read",
+            "denies:read",
+            "findings:read",
+            "frameworks:read",
+            "grants:read",
+            "mfa:read",
+            "policies:read",
+            "results:read",
+            "roles:read",
+            "scans:read",
+            "traces:read",
+            "trail:read",
+            "units:read",
+            "users:read",
+            "zones:read",
+        },
+    ),
+    "officer": (
+        "Security officer",
+        "Runs security: assets, scans, findings, configuration.",
+        ("analyst", "auditor"),
+        {
+            "admin:enter",
+            "assets:create",
+            "assets:update",
+            "controls:evaluate",
+            "policies:create",
+            "policies:delete",
+            "policies:update",
+            "zones:create",
+            "zones:delete",
+            "zones:update",
+        },
+    ),
+    "administrator": (
+        "Administrator",
+        "Accounts, units and rights.",
+        ("auditor",),
+        {
+            "admin:enter",
+            "assignments:create",
+            "assignments:delete",
+            "assignments:update",
+            "denies:create",
+            "denies:delete",
+            "denies:update",
+            "grants:create",
+            "grants:delete",
+            "roles:create",
+            "roles:update",
+            "units:create",
+            "units:update",
+            "users:create",
+            "users:update",
+        },
+    ),
 }
-OFFICER = (
-    ANALYST
-    | AUDITOR
-    | {"admin:enter", "assets:create", "assets:update"}
-    | {"policies:create", "policies:update", "policies:delete", "zones:create", "zones:update", "zones:delete"}
-)
-ADMINISTRATOR = AUDITOR | {
+
+# With one of these a person reaches the configuration, or may give rights away: a role that holds one is privileged.
+PRIVILEGED = {
     "admin:enter",
     "users:create",
     "users:update",
-    "units:create",
-    "units:update",
     "assignments:create",
     "assignments:update",
     "assignments:delete",
-}
-
-BUILTIN = {
-    "employee": ("Employee", "Own account and security page.", EMPLOYEE),
-    "developer": ("Developer", "Scans and findings of a unit.", DEVELOPER),
-    "analyst": ("Analyst", "Works the findings of a unit.", ANALYST),
-    "auditor": ("Auditor", "Reads everything, changes nothing.", AUDITOR),
-    "officer": ("Security officer", "Runs security: assets, scans, findings, configuration.", OFFICER),
-    "administrator": ("Administrator", "Accounts, units and roles.", ADMINISTRATOR),
+    "denies:delete",
+    "grants:create",
+    "roles:update",
+    "policies:delete",
+    "policies:update",
+    "zones:update",
 }

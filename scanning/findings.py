@@ -113,7 +113,9 @@ def _new(scan: Scan, mark: str, raw: RawFinding, now: datetime) -> Finding:
 
 
 def _seen_again(finding: Finding, scan: Scan, raw: RawFinding, now: datetime) -> None:
-    finding.line, finding.code, finding.severity = raw.line, storable(raw.code), raw.severity
+    if finding.severity != raw.severity:  # another severity, another deadline, counted from when it became known
+        finding.severity, finding.due_at = raw.severity, due_at(raw.severity, now)
+    finding.line, finding.code = raw.line, storable(raw.code)
     finding.last_seen_at, finding.last_scan = now, scan
     if finding.status == Status.FIXED:
         finding.status, finding.fixed_at = Status.OPEN, None

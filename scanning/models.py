@@ -5,12 +5,14 @@ from django.conf import settings
 from django.db import models
 from django.db.models.functions import Coalesce
 from django.utils import timezone
+from guardian.managers import GroupObjectPermissionManager, UserObjectPermissionManager
+from guardian.models import GroupObjectPermissionBase, UserObjectPermissionBase
 
 from opssight.kernel.access import GuardedQuerySet
 from opssight.kernel.ids import new_uid
 from opssight.kernel.jobs import Job, State
 from opssight.kernel.validation import Line
-from rbac.models import Unit
+from rbac.models import DatedQuerySet, ObjectGrant, Unit
 
 
 class Severity(models.IntegerChoices):
@@ -46,6 +48,21 @@ def due_at(severity: int, found: datetime) -> datetime | None:
 
 
 class AssetQuerySet(GuardedQuerySet["Asset"]):
+    def with_endings(self, *, at: datetime) -> Self:
+        """What runs that ended by `at` say of each: `completed_at` of the newest completed one, and `ended_at` and
+        `ended_as` of the newest of any state; None where there is none.
+
+        A run that is still going changes nothing: until it ends, the one before it speaks for the asset.
+        """
+        ended = Scan.objects.finished().filter(asset=models.OuterRef("pk"), finished_at__lte=at)
+        newest = ended.order_by("-finished_at", "-id")
+        completed = newest.filter(state=ScanState.COMPLETED)
+        return self.annotate(
+            completed_at=models.Subquery(completed.values("finished_at")[:1]),
+            ended_at=models.Subquery(newest.values("finished_at")[:1]),
+            ended_as=models.Subquery(newest.values("state")[:1]),
+        )
+
     def with_standing(self) -> Self:
         """Each with `latest_scan` (an id; None: never scanned) and its number of `unresolved` findings, most first."""
         latest = Scan.objects.filter(asset=models.OuterRef("pk")).order_by("-id").values("pk")[:1]
@@ -79,9 +96,40 @@ class Asset(models.Model):
             models.UniqueConstraint(fields=["unit", "name"], name="asset_name_unique_in_unit"),
             models.UniqueConstraint(fields=["unit", "kind", "location"], name="one_asset_per_location"),
         ]
+        indexes = [models.Index(fields=["name", "id"], name="asset_by_name")]
 
     def __str__(self) -> str:
         return self.name
+
+
+class AssetUserGrant(ObjectGrant, UserObjectPermissionBase):
+    """One person may do one thing on one asset, or on its scans and findings."""
+
+    content_object = models.ForeignKey(Asset, on_delete=models.CASCADE, related_name="user_grants")
+
+    objects = UserObjectPermissionManager.from_queryset(DatedQuerySet)()  # type: ignore[assignment,misc]
+
+    class Meta(UserObjectPermissionBase.Meta):
+        default_permissions = ()
+        unique_together = ["user", "permission", "content_object"]
+
+    def __str__(self) -> str:
+        return f"{self.user}: {self.permission.codename} on {self.content_object}"
+
+
+class AssetGroupGrant(ObjectGrant, GroupObjectPermissionBase):
+    """The same for a group."""
+
+    content_object = models.ForeignKey(Asset, on_delete=models.CASCADE, related_name="group_grants")
+
+    objects = GroupObjectPermissionManager.from_queryset(DatedQuerySet)()  # type: ignore[assignment,misc]
+
+    class Meta(GroupObjectPermissionBase.Meta):
+        default_permissions = ()
+        unique_together = ["group", "permission", "content_object"]
+
+    def __str__(self) -> str:
+        return f"{self.group}: {self.permission.codename} on {self.content_object}"
 
 
 class ScanState(models.TextChoices):
@@ -145,7 +193,10 @@ class Scan(Job):
 
     class Meta:
         default_permissions = ()
-        indexes = [models.Index(fields=["asset", "scanner", "-id"], name="scan_latest")]
+        indexes = [
+            models.Index(fields=["asset", "scanner", "-id"], name="scan_latest"),
+            models.Index(fields=["asset", "-finished_at", "-id"], name="scan_ended"),
+        ]
 
     def __str__(self) -> str:
         return f"Scan {self.pk}: {self.asset}"

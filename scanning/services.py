@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 
-from opssight.kernel.access import decide, refusal
+from opssight.kernel.access import check, decide
 from opssight.kernel.actor import Actor, acting
 from opssight.kernel.errors import Refusal
 from opssight.kernel.jobs import LeaseLost
@@ -99,8 +99,8 @@ def request_scan(
 
     A refusal where `by` may not scan in the asset's unit. Without `dispatch` no worker is told: the caller runs it.
     """
-    if by is not None and not (decision := decide(by, "scans:create", Scan(asset=asset))).allowed:
-        raise refusal(by, decision, "scans:create", asset)
+    if by is not None:
+        check(by, "scans:create", Scan(asset=asset), about=asset)
     if scanner not in base.registry:
         raise UnknownScanner(f"{scanner} is not a scanner. There are: {', '.join(base.registry)}.")
     waiting = Scan.objects.unfinished().filter(asset=asset, scanner=scanner).first()
@@ -134,11 +134,12 @@ def _run(scan: Scan) -> None:
     try:
         toolbox.program(scanner.name)
         survey = targets.survey(scan.asset, scanner.suffixes)
-        scan.hold(
-            scanner_version=toolbox.version(scanner.name), parts_total=len(survey.parts), parts_done=0, part="",
-            new=0, same=0, reopened=0, fixed=0, files_read=0,
-        )  # fmt: skip
-        events.SCAN_STARTED.emit(target=scan, scanner=scan.scanner, parts=len(survey.parts))
+        with transaction.atomic():
+            scan.hold(
+                scanner_version=toolbox.version(scanner.name), parts_total=len(survey.parts), parts_done=0, part="",
+                new=0, same=0, reopened=0, fixed=0, files_read=0,
+            )  # fmt: skip
+            events.SCAN_STARTED.emit(target=scan, scanner=scan.scanner, parts=len(survey.parts))
         errors = survey.unreadable
         for part in survey.parts:
             scan.hold(part=part.name)
@@ -171,17 +172,19 @@ def _record_part(scan: Scan, report: base.Report) -> None:
 
 def _finish(scan: Scan, errors: list[str]) -> None:
     """A run with errors says nothing of what it could not read, so it closes nothing."""
+    ending: dict[str, Any] = {"state": ScanState.COMPLETED}
     if errors:
         more = f"\n… and {len(errors) - TOLD_ERRORS} more" if len(errors) > TOLD_ERRORS else ""
         reason = findings.storable("\n".join(errors[:TOLD_ERRORS]) + more)
-        scan.finish(ScanState.COMPLETED_WITH_ERRORS, reason=reason, part="")
+        ending = {"state": ScanState.COMPLETED_WITH_ERRORS, "reason": reason}
     else:
         scan.hold()
-        closed = findings.close_missing(scan)
-        scan.finish(ScanState.COMPLETED, fixed=closed, part="")
-    events.SCAN_FINISHED.emit(
-        target=scan, state=scan.state, new=scan.new, same=scan.same, fixed=scan.fixed, reopened=scan.reopened
-    )
+        ending["fixed"] = findings.close_missing(scan)
+    with transaction.atomic():  # a worker that dies between the two leaves both to the next attempt
+        scan.finish(**ending, part="")
+        events.SCAN_FINISHED.emit(
+            target=scan, state=scan.state, new=scan.new, same=scan.same, fixed=scan.fixed, reopened=scan.reopened
+        )
 
 
 def fail_scan(scan: Scan, reason: str, *, state: str = ScanState.FAILED) -> None:

@@ -11,6 +11,7 @@ THINGS = {
         '<path d="M6.5 9.5a2.5 2.5 0 0 0 3.5 0l2.5-2.5A2.5 2.5 0 0 0 9 3.5L8 4.5"/>'
         '<path d="M9.5 6.5a2.5 2.5 0 0 0-3.5 0L3.5 9A2.5 2.5 0 0 0 7 12.5l1-1"/>'
     ),
+    "controls": '<path d="m2 4 1.2 1.2L5.5 3M2 9l1.2 1.2L5.5 8M8 4.5h6M8 9.5h6M8 13h4"/>',
     "admin": (
         '<path d="M2.5 4.5h6M12.5 4.5h1M2.5 11.5h1M7.500 11.5h6"/>'
         '<circle cx="10.5" cy="4.5" r="1.75"/><circle cx="5.500" cy="11.5" r="1.75"/>'
@@ -84,6 +85,16 @@ SHAPES = {
     "refused": (
         f'<path d="{_OCTAGON}" fill="none" stroke="currentColor" stroke-width="1.5"/>'
         '<path d="M4.5 7h5" stroke="currentColor" stroke-width="1.8"/>'
+    ),
+    # what a control may also be: hatched where nothing is known
+    "unknown": (
+        _RING.format("") + '<path d="M2.7 8.2 8.2 2.7M3.6 10.4l6.8-6.8M5.8 11.3l5.500-5.500" fill="none" '
+        'stroke="currentColor" stroke-width="1.1"/>'
+    ),
+    "notappl": _RING.format("") + '<path d="M4 7h6" fill="none" stroke="currentColor" stroke-width="1.5"/>',
+    "excepted": (
+        f'<path d="{_OCTAGON}" fill="none" stroke="currentColor" stroke-width="1.5"/>'
+        '<path d="M5.250 4.500v5M8.750 4.500v5" fill="none" stroke="currentColor" stroke-width="1.5"/>'
     ),
 }
 

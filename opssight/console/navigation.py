@@ -20,9 +20,12 @@ PLACES = {
     "scans": "findings",
     "scan": "findings",
     "scan-progress": "findings",
+    "controls": "controls",
+    "control": "controls",
     "trail": "trail",
     "trail-entry": "trail",
     "my-security": "my-security",
+    "access": "access",
     "renew-codes": "my-security",
     "api-guide": "my-security",
 }
@@ -33,8 +36,10 @@ ASKS = {
     "findings": "findings:read",
     "scans": "scans:read",
     "scan": "scans:create",
+    "controls": "controls:read",
     "trail": "trail:read",
     "users": "users:read",
+    "explain": "access:explain",
     "admin": "admin:enter",
 }
 
@@ -56,8 +61,10 @@ class Shell:
     findings: bool = False
     scans: bool = False
     scan: bool = False
+    controls: bool = False
     trail: bool = False
     users: bool = False
+    explain: bool = False
     admin: bool = False
     locked: frozenset[str] = frozenset()  # those that open once the second factor was proved again
     unresolved: int = 0
@@ -67,7 +74,9 @@ class Shell:
         offered = [
             (self.findings or self.trail, "overview", "Overview", "overview", ""),
             (self._leads_to("findings"), "findings", "Findings", "findings", self._unresolved()),
+            (self._leads_to("controls"), "controls", "Compliance", "controls", ""),
             (self._leads_to("trail"), "trail", "Audit trail", "trail", ""),
+            (self._leads_to("explain"), "access", "Access", "key", ""),
             (self._leads_to("admin"), "admin:index", "Admin", "admin", ""),
             (True, "my-security", "My security", "shield", ""),
         ]

@@ -35,7 +35,8 @@ class Resource:
 
     `unit` is the lookup from the model to its unit ("asset__unit"); "" means the object belongs to no unit, so that
     only an assignment at the root reaches it. Where `own` names the lookup to a user, the permissions are about that
-    user's own objects and reach no others.
+    user's own objects and reach no others. `granted_on` is the lookup to the object whose single-object grants reach
+    it too: "pk" for the object itself, "asset" for what belongs to an asset, "" for none.
     """
 
     name: str
@@ -43,19 +44,56 @@ class Resource:
     actions: tuple[str, ...]
     unit: str = ""
     own: str = ""
+    granted_on: str = ""
+
+    @property
+    def granting_model(self) -> type[models.Model] | None:
+        """The model that carries the single-object grants for this resource."""
+        if self.model is None or not self.granted_on:
+            return None
+        if self.granted_on == "pk":
+            return self.model
+        related: type[models.Model] = self.model._meta.get_field(self.granted_on).related_model  # type: ignore[assignment]
+        return related
 
 
 resources: dict[str, Resource] = {}
 
 
 def register(
-    name: str, model: type[models.Model] | None, actions: Iterable[str], *, unit: str = "", own: str = ""
+    name: str,
+    model: type[models.Model] | None,
+    actions: Iterable[str],
+    *,
+    unit: str = "",
+    own: str = "",
+    granted_on: str = "",
 ) -> Resource:
     """Register `name:action` for each action. A second registration of the name is a ValueError."""
     if name in resources:
         raise ValueError(f"resource {name} is registered twice")
-    resources[name] = resource = Resource(name, model, tuple(actions), unit, own)
+    resources[name] = resource = Resource(name, model, tuple(actions), unit, own, granted_on)
     return resource
+
+
+# Tables of single-object grants, (to users, to groups), by the model they are about; declared beside that model.
+grant_tables: dict[type[models.Model], tuple[type[models.Model], type[models.Model]]] = {}
+
+
+def register_grants(model: type[models.Model], to_users: type[models.Model], to_groups: type[models.Model]) -> None:
+    if model in grant_tables:
+        raise ValueError(f"the grants on {model._meta.label} are registered twice")
+    grant_tables[model] = (to_users, to_groups)
+
+
+def grantable(model: type[models.Model]) -> list[str]:
+    """The permissions that a grant on one object of `model` can give."""
+    return sorted(
+        f"{resource.name}:{action}"
+        for resource in resources.values()
+        if resource.granting_model is model
+        for action in resource.actions
+    )
 
 
 def permissions() -> list[str]:
@@ -149,10 +187,17 @@ def _in_scope(user: Any, permission: str) -> bool:
     return scopes is None or permission in scopes
 
 
-def check(user: Any, permission: str, obj: models.Model | None = None) -> None:
+def who_can_grant(permission: str) -> list[str]:
+    """Names of a few people who may give it; for the answer to somebody who lacks it."""
+    decider = _decider(settings.OPSSIGHT_DECIDER)
+    return cast("list[str]", decider.who_can_grant(permission)) if decider else []
+
+
+def check(user: Any, permission: str, obj: models.Model | None = None, *, about: models.Model | None = None) -> None:
+    """Raises the refusal; its entry is about `about`, where `obj` is not what people know."""
     decision = decide(user, permission, obj)
     if not decision.allowed:
-        raise refusal(user, decision, permission, obj)
+        raise refusal(user, decision, permission, about or obj)
 
 
 def permitted(queryset: models.QuerySet[M], user: Any, permission: str) -> models.QuerySet[M]:

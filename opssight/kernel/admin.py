@@ -93,8 +93,8 @@ class GuardedAdmin(BaseAdmin):
                 raise
             permission = f"{self.resource}:{action}"
             decision = decide(request.user, permission)
-            if decision.allowed:  # but not on this object
-                raise Forbidden(permission) from None
+            if decision.allowed:  # so it was something else, which the page itself refuses
+                raise
             raise refusal(request.user, decision, permission) from None
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:

@@ -1,11 +1,11 @@
-"""Bringing the embedded database up to date, one process at a time."""
+"""Bringing the embedded database up to date, one process at a time; on a server, saying that it is not."""
 
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from django.conf import settings
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
@@ -20,10 +20,15 @@ def _alone() -> Iterator[None]:
 
 
 def migrate_embedded() -> None:
-    """Apply what is missing. The server profile migrates by hand, with the owner's role, so it is left alone there."""
-    if not settings.EMBEDDED:
-        return
-    with _alone():
-        executor = MigrationExecutor(connection)
-        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-            call_command("migrate", interactive=False, verbosity=0)
+    """Apply what is missing. The server profile migrates by hand, with the owner's role: there it is only told."""
+    if settings.EMBEDDED:
+        with _alone():
+            if missing_migrations():
+                call_command("migrate", interactive=False, verbosity=0)
+    elif missing := missing_migrations():
+        raise CommandError(f"the database lacks {missing} migrations; run: manage.py setup_database", returncode=3)
+
+
+def missing_migrations() -> int:
+    executor = MigrationExecutor(connection)
+    return len(executor.migration_plan(executor.loader.graph.leaf_nodes()))

@@ -67,10 +67,10 @@ class Job(models.Model):
         return self.state not in (State.QUEUED, State.RUNNING)
 
     def dispatch(self) -> None:
-        """Send the hint once the row is committed."""
+        """Send the hint once the row is committed. A broker that can't take it costs a delay, not the caller's work."""
         from celery import current_app
 
-        transaction.on_commit(lambda: current_app.send_task(self.task, args=[self.pk]))
+        transaction.on_commit(lambda: current_app.send_task(self.task, args=[self.pk]), robust=True)
 
     def give_up(self, reason: str) -> None:
         """End a job that no attempt could finish; the subject records why."""

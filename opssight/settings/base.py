@@ -1,11 +1,13 @@
 """Everything both profiles share. Values from outside come through `env` only."""
 
+import ssl
 import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from celery.schedules import crontab
 from csp.constants import NONE, SELF
 
 from opssight.settings import env
@@ -37,6 +39,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django_otp",
     "axes",
+    "guardian",
     "auditlog",
     "csp",
     "django_htmx",
@@ -87,7 +90,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "opssight.console.navigation.shell",
             ],
-            "builtins": ["opssight.console.templatetags.console"],
+            "builtins": ["opssight.console.templatetags.console", "opssight.console.templatetags.controls"],
         },
     },
 ]
@@ -112,7 +115,7 @@ DATABASES: dict[str, dict[str, Any]] = {
     }
 }
 if not EMBEDDED:
-    DATABASES["default"] = env.database("OPSSIGHT_DATABASE_URL")
+    DATABASES["default"] = env.database(env.DATABASE_VARIABLE)
 MIGRATION_MODULES = {"auditlog": None}  # its own table is replaced by audit.AuditEntry
 
 # --- people -----------------------------------------------------------------------------------------------------
@@ -148,6 +151,9 @@ AXES_DISABLE_ACCESS_LOG = True  # the trail has it
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
 
+ANONYMOUS_USER_NAME = None
+GUARDIAN_MONKEY_PATCH_USER = GUARDIAN_MONKEY_PATCH_GROUP = False
+
 # --- access and trail -------------------------------------------------------------------------------------------
 
 OPSSIGHT_DECIDER = "rbac.decide"
@@ -158,14 +164,35 @@ AUDITLOG_DISABLE_ON_RAW_SAVE = False
 # --- jobs -------------------------------------------------------------------------------------------------------
 
 CELERY_BROKER_URL = env.BROKER_URL or "filesystem://localhost"
-if not env.BROKER_URL:
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {}
+_broker = urlsplit(CELERY_BROKER_URL)
+if _broker.scheme == "filesystem":
     _queue = str(HOME / "queue")
-    CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {
+    CELERY_BROKER_TRANSPORT_OPTIONS = {
         "data_folder_in": _queue,
         "data_folder_out": _queue,
         "control_folder": str(HOME / "queue" / "control"),
         "polling_interval": 0.1,
     }
+elif _broker.scheme in ("redis", "rediss"):
+    CELERY_BROKER_TRANSPORT_OPTIONS = {
+        # Messages of a dead worker go back when their hour is over, and not up to 100 s later.
+        "unacked_restore_throttle": 1,
+        # A server that vanished without closing its connections is noticed; a request must not wait for it for ever.
+        "socket_connect_timeout": 5,
+        "socket_timeout": 10,
+        "socket_keepalive": True,
+    }
+else:
+    CELERY_TASK_DEFAULT_QUEUE_TYPE = CELERY_TASK_CREATE_MISSING_QUEUE_TYPE = "quorum"  # they outlive a lost node
+    CELERY_WORKER_DETECT_QUORUM_QUEUES = True  # quorum queues know no global prefetch
+    # A task that is to run later waits in the broker; with direct exchanges it would block the worker that took it.
+    CELERY_TASK_DEFAULT_EXCHANGE_TYPE = CELERY_TASK_CREATE_MISSING_QUEUE_EXCHANGE_TYPE = "topic"
+# Left to themselves, kombu checks no certificate of Redis, and no host name of RabbitMQ.
+if _broker.scheme == "rediss":
+    CELERY_BROKER_USE_SSL: dict[str, Any] = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}
+elif _broker.scheme == "amqps":
+    CELERY_BROKER_USE_SSL = {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": _broker.hostname}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
@@ -179,6 +206,8 @@ CELERY_BEAT_SCHEDULE = {
     "requeue-overdue-jobs": {"task": "opssight.tasks.requeue_overdue_jobs", "schedule": 30.0},
     "purge-idempotency-records": {"task": "opssight.tasks.purge_idempotency_records", "schedule": 3600.0},
     "purge-access-traces": {"task": "rbac.access.tasks.purge_traces", "schedule": 3600.0},
+    # At the full hour rather than an hour after the start, so that restarts don't put it off.
+    "evaluate-controls": {"task": "compliance.tasks.evaluate_controls", "schedule": crontab(minute=0)},
 }
 
 # --- API --------------------------------------------------------------------------------------------------------
@@ -215,6 +244,8 @@ SPECTACULAR_SETTINGS = {
         "AssetKind": "scanning.models.Asset.Kind",
         "PolicyEffect": "rbac.access.models.Policy.Effect",
         "AccessOutcome": "rbac.access.models.AccessTrace.Outcome",
+        "ControlState": "compliance.models.State",
+        "ControlKind": "compliance.models.Control.Kind",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
@@ -249,6 +280,7 @@ SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = False
 SILENCED_SYSTEM_CHECKS = [
+    "guardian.W001",  # asks for guardian's backend, which ignores expiry; rbac.decide reads its tables instead
     "security.W021",  # preload binds every sibling host for years: the owner of the domain decides that, not we
 ]
 SESSION_COOKIE_NAME = "__Host-session" if HTTPS else "session"

@@ -10,12 +10,13 @@ import binascii
 import ipaddress
 import os
 import secrets
+import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from dotenv import dotenv_values
 from environs import Env, EnvError
@@ -53,6 +54,17 @@ def _read(name: str, read: Callable[[], T]) -> T:
 
 def text(name: str, default: str) -> str:
     return os.environ.get(name) or default
+
+
+def confidential(name: str) -> str:
+    """The value of `name`, or the content of the file named by `name`_FILE; empty where neither is set."""
+    value = os.environ.get(name, "")
+    if not value and (file := os.environ.get(f"{name}_FILE")):
+        try:
+            value = Path(file).read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise _stop(f"{name}_FILE", f"{file} can't be read: {getattr(error, 'strerror', error)}") from None
+    return value
 
 
 def integer(name: str, default: int, *, low: int = 0, high: int = 2**31) -> int:
@@ -95,9 +107,19 @@ def address(name: str, default: str) -> str:
     return value
 
 
+def _url(name: str, value: str) -> SplitResult:
+    """The parts of an address that may carry a password, so what is wrong is said without quoting any of it."""
+    try:
+        parts = urlsplit(value)
+        assert parts.port is None or parts.port
+    except (ValueError, AssertionError):
+        raise _stop(name, "is no address; in a password write % / # ? @ : as %25 %2F %23 %3F %40 %3A") from None
+    return parts
+
+
 def database(name: str) -> dict[str, object]:
     """Django's DATABASES entry for postgresql://user:password@host:port/name."""
-    parts = urlsplit(text(name, ""))
+    parts = _url(name, confidential(name))
     if parts.scheme not in ("postgresql", "postgres") or len(parts.path) < 2:
         raise _stop(name, "must read postgresql://user:password@host:port/name")
     return {
@@ -106,16 +128,33 @@ def database(name: str) -> dict[str, object]:
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
         "HOST": parts.hostname or "",
-        "PORT": _read(name, lambda: parts.port) or 5432,
-        "OPTIONS": {"pool": {"min_size": 1, "max_size": 8}},
+        "PORT": parts.port or 5432,
+        # A server that does not answer is an error after seconds, not half a minute for each request.
+        "OPTIONS": {"connect_timeout": 5, "pool": {"min_size": 1, "max_size": 8, "timeout": 10}},
     }
 
 
+def broker(name: str) -> str:
+    """Celery's broker, or "" for the queue of files."""
+    value = confidential(name)
+    if not value:
+        return ""
+    parts = _url(name, value)
+    if parts.scheme not in BROKERS or not parts.hostname:
+        raise _stop(name, f"must begin with one of {', '.join(f'{scheme}://' for scheme in BROKERS)} and name a host")
+    return value
+
+
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+BROKERS = ("redis", "rediss", "amqp", "amqps")
 HOME = Path(text("OPSSIGHT_HOME", str(BASE_DIR / "var"))).expanduser().resolve()
 URL = address("OPSSIGHT_URL", "http://localhost:8000")
-DATABASE_URL = text("OPSSIGHT_DATABASE_URL", "")
-BROKER_URL = text("OPSSIGHT_BROKER_URL", "")
+# What changes tables is done as their owner; only the run of such a command needs to know the owner's password.
+_OWNER = "OPSSIGHT_OWNER_DATABASE_URL"
+_as_owner = Path(sys.argv[0]).name == "manage.py" and sys.argv[1:2] in (["migrate"], ["setup_database"])
+DATABASE_VARIABLE = _OWNER if _as_owner and confidential(_OWNER) else "OPSSIGHT_DATABASE_URL"
+DATABASE_URL = confidential(DATABASE_VARIABLE)
+BROKER_URL = broker("OPSSIGHT_BROKER_URL")
 EMBEDDED = not DATABASE_URL
 
 
@@ -168,12 +207,7 @@ _stored: dict[str, str] | None = None
 def secret(name: str) -> str:
     """The value of `name`, or the content of the file named by `name`_FILE, or (embedded) the generated one."""
     global _stored
-    value = os.environ.get(name, "")
-    if not value and (file := os.environ.get(f"{name}_FILE")):
-        try:
-            value = Path(file).read_text().strip()
-        except OSError as error:
-            raise _stop(f"{name}_FILE", f"{file} can't be read: {error.strerror}") from None
+    value = confidential(name)
     if not value and EMBEDDED:
         if _stored is None:
             _stored = _embedded_secrets()

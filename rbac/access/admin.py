@@ -5,7 +5,6 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
 from django.http import HttpRequest
 from rest_framework.exceptions import APIException
 
@@ -14,6 +13,7 @@ from opssight.kernel.rest.parsers import StrictJSONParser
 from rbac.access import services
 from rbac.access.conditions import vocabulary
 from rbac.access.models import AccessTrace, Policy, Zone
+from rbac.admin import ServedAdmin
 
 
 class ConditionField(forms.CharField):
@@ -96,9 +96,8 @@ class ZoneForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable 
 
 
 @admin.register(Policy)
-class PolicyAdmin(GuardedAdmin):
+class PolicyAdmin(ServedAdmin):
     resource = "policies"
-    task = "Who may do what"
     verbs = {"view": "read", "add": "create", "change": "update", "delete": "delete"}
     form = PolicyForm
     list_display = ["name", "enabled", "covered", "effect", "reason"]
@@ -109,18 +108,13 @@ class PolicyAdmin(GuardedAdmin):
     def save_model(self, request: HttpRequest, obj: Policy, form: Any, change: bool) -> None:
         services.save_policy(obj)
 
-    def delete_model(self, request: HttpRequest, obj: Policy) -> None:
+    def take_away(self, request: HttpRequest, obj: Policy) -> None:
         services.delete_policy(obj)
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Policy]) -> None:
-        for policy in queryset:
-            services.delete_policy(policy)
 
 
 @admin.register(Zone)
-class ZoneAdmin(GuardedAdmin):
+class ZoneAdmin(ServedAdmin):
     resource = "zones"
-    task = "Who may do what"
     verbs = {"view": "read", "add": "create", "change": "update", "delete": "delete"}
     form = ZoneForm
     list_display = ["name", "networks", "created_at"]
@@ -130,12 +124,8 @@ class ZoneAdmin(GuardedAdmin):
     def save_model(self, request: HttpRequest, obj: Zone, form: Any, change: bool) -> None:
         services.save_zone(obj)
 
-    def delete_model(self, request: HttpRequest, obj: Zone) -> None:
+    def take_away(self, request: HttpRequest, obj: Zone) -> None:
         services.delete_zone(obj)
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Zone]) -> None:
-        for zone in queryset:
-            services.delete_zone(zone)
 
 
 @admin.register(AccessTrace)

@@ -295,6 +295,18 @@ def gate(user: Any, permission: str) -> Decision:
     return verdict.decision()
 
 
+def conditions_on(permission: str) -> list[str]:
+    """The policies that may refuse it, for an explanation: what they say depends on the request."""
+    if permission.partition(":")[0] in EXEMPT:
+        return []
+    labels = dict(Effect.choices)
+    return [
+        f"policy “{rule.name}” ({labels.get(rule.effect, rule.effect).lower()}): {rule.reason}"
+        for rule in load().rules
+        if rule.covers(permission)
+    ]
+
+
 def verdict_given(user: Any, permission: str) -> Verdict | None:
     """What was judged in this request, if it was: for the trace of a refusal."""
     if not is_asked(user, permission):

@@ -16,10 +16,12 @@ from django.utils import timezone
 
 from accounts.models import User
 from audit.models import AuditEntry
+from compliance.models import Control, Framework
+from compliance.services import evaluate
 from opssight.kernel.admin import GuardedAdmin
 from rbac.access.models import AccessTrace, Policy, Zone
-from rbac.models import Role, RoleAssignment, Unit
-from rbac.services import assign_role, create_unit, root_unit
+from rbac.models import DenyRule, Role, RoleAssignment, Unit
+from rbac.services import assign_role, create_unit, root_unit, save_deny
 from scanning.models import Asset, Finding, Scan, Severity
 from tests.conftest import enrolled, make_person
 
@@ -64,6 +66,13 @@ def trace(unit: Unit) -> AccessTrace:
     )
 
 
+def control(unit: Unit) -> Control:
+    """One without a test, so that its result is an error."""
+    return Control.objects.create(
+        key=f"control.{unit.name}", title=f"Control {unit.name}", kind="config", weight=1, max_age_hours=1
+    )
+
+
 MAKE: dict[str, Callable[[Unit], Model]] = {
     "accounts.user": person,
     "mfa.totpdevice": lambda unit: enrolled(person(unit)),
@@ -73,7 +82,13 @@ MAKE: dict[str, Callable[[Unit], Model]] = {
     "access.policy": policy,
     "access.zone": lambda unit: Zone.objects.create(name=f"zone-{unit.name}", networks=["10.0.0.0/8"]),
     "access.accesstrace": trace,
+    "rbac.denyrule": lambda unit: save_deny(
+        DenyRule(user=person(unit), permission="me:read", unit=unit, reason=f"because {unit.name}")
+    ),
     "audit.auditentry": lambda unit: AuditEntry.objects.filter(object_pk=str(asset(unit).pk)).latest("id"),
+    "compliance.framework": lambda unit: Framework.objects.create(key=unit.name, name=f"Framework {unit.name}"),
+    "compliance.control": control,
+    "compliance.result": lambda unit: evaluate(control(unit)),
     "scanning.asset": asset,
     "scanning.scan": scan,
     "scanning.finding": finding,

@@ -85,7 +85,7 @@ TEN = {
     "django-guardian": "guardian",
     "djangorestframework-simplejwt": "rest_framework_simplejwt",
 }
-WAITING = {"django-guardian": "single-object grants", "djangorestframework-simplejwt": "access tokens"}
+WAITING = {"djangorestframework-simplejwt": "access tokens"}
 
 
 @pytest.mark.parametrize("package", TEN)

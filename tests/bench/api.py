@@ -25,8 +25,10 @@ django.setup()
 from django.conf import settings
 from django.core.handlers.base import BaseHandler
 from django.core.management import call_command
+from django.db import connection
 from django.test import RequestFactory, override_settings
 from django.urls import path
+from history import keep
 from rest_framework.generics import ListAPIView, RetrieveAPIView
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.serializers import ModelSerializer
@@ -121,6 +123,7 @@ def main() -> None:
         pairs = [(cpu(ask_ours), cpu(ask_bare)) for _ in range(ROUNDS)]
         mine, theirs = (statistics.median(side) for side in zip(*pairs, strict=True))
         ratio = statistics.median(a / b for a, b in pairs)
+        keep("api", case=name, database=connection.vendor, ours_ms=mine, bare_ms=theirs, ratio=ratio)
         print(f"  {name:<12} {mine:6.2f} ours {theirs:6.2f} bare   ratio {ratio:.2f}   (wanted: {target} at most)")
 
 

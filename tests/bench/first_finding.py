@@ -22,12 +22,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 from urllib.error import HTTPError
 from urllib.parse import urlencode, urljoin
 from urllib.request import HTTPCookieProcessor, ProxyHandler, build_opener  # noqa: TID251  (a bench is a browser)
+
+from history import keep
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
@@ -227,12 +228,7 @@ def main() -> int:
     print(f"first finding after {result['first_finding_s']} s (budget {BUDGET:.0f} s)")
     print(f"CPU {result['cpu_s']} s, load average {result['load']}")
     print(f"then idle: {result['pss_mb']} MB (PSS), {result['idle_cpu_percent']} % of a core")
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
-    history = ROOT / "var" / "bench-history.jsonl"
-    history.parent.mkdir(exist_ok=True)
-    with history.open("a") as file:
-        line = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "commit": commit.stdout.strip(), **result}
-        file.write(json.dumps(line) + "\n")
+    keep("first finding", **result)
     return 0 if float(str(result["first_finding_s"])) <= BUDGET else 1
 
 

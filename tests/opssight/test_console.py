@@ -354,6 +354,12 @@ def test_the_trail_is_narrowed_by_each_value_of_a_row(officer, olga, eve):
     assert numbers(officer.get(f"/trail?actor={olga.pk}")) == [e.pk for e in entries if e.actor_id == olga.pk]
 
 
+def test_a_sign_in_under_an_unknown_name_shows_the_name(officer):
+    Client().post("/sign-in", {"username": "mallory@example.org", "password": "wrong"})
+    for address in ("/trail", "/"):
+        assert "sessions:refused mallory@example.org refused" in text(officer.get(address))
+
+
 @pytest.mark.parametrize("query", ["actor=nobody", "actor=9999999999999999999", "since=1y", "result=maybe"])
 def test_an_unknown_value_is_no_filter_of_the_trail(officer, query):
     assert officer.get(f"/trail?{query}").status_code == 404

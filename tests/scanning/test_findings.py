@@ -104,6 +104,13 @@ def test_the_deadline_follows_from_the_severity(next_scan, severity, hours):
     assert finding.due_at == (finding.first_seen_at + timedelta(hours=hours) if hours else None)
 
 
+def test_another_severity_brings_another_deadline(next_scan):
+    complete(next_scan(), replace(SHELL, severity=Severity.LOW))
+    complete(next_scan(), replace(SHELL, severity=Severity.CRITICAL))
+    finding = Finding.objects.get()
+    assert finding.due_at == finding.last_seen_at + timedelta(hours=24)
+
+
 def test_hostile_names_and_code_are_kept_as_text(next_scan):
     odd = replace(SHELL, path="a\udcff<script>\n.py", title="x\0y", code="1 \0\ud800")
     assert complete(next_scan(), odd) == (1, 0, 0, 0)

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from textwrap import dedent
 from typing import Any
 
 from django import template
@@ -203,6 +204,13 @@ def is_web(address: str) -> bool:
 
 
 @register.filter
+def dedented(lines: list[tuple[int, str, bool]]) -> list[tuple[int, str, bool]]:
+    """An excerpt from deep inside a file, moved to where a narrow panel shows it."""
+    texts = dedent("\n".join(text for _, text, _ in lines)).split("\n")
+    return [(number, text, hit) for (number, _, hit), text in zip(lines, texts, strict=True)]
+
+
+@register.filter
 def resolved(target: str) -> str:
     """A path as it is, or the address of a named page."""
     return resolve_url(target)
@@ -257,6 +265,12 @@ def narrow(asked: Asked, **more: Any) -> str:
 def actor_key(entry: AuditEntry) -> str:
     """What the list of entries calls this actor: the account, or the kind where none acted."""
     return str(entry.actor_id) if entry.actor_id else entry.actor_kind
+
+
+@register.filter
+def about(entry: AuditEntry) -> str:
+    """What an entry is about; where it is no object of ours, the name that was tried."""
+    return entry.object_repr or str(entry.details.get("name", "")) or entry.resource_id
 
 
 @register.filter

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import as_serializer_error
 from rest_framework.views import set_rollback
 
-from opssight.kernel.access import Forbidden, record_denial
+from opssight.kernel.access import Forbidden, record_denial, who_can_grant
 from opssight.kernel.errors import Refusal, problem
 
 NOT_VALID = "The request is not valid."
@@ -28,7 +28,14 @@ def described(error: Exception) -> tuple[int, str, dict[str, Any]]:
     """Status, sentence and further members. What is nobody's fault but ours is raised again."""
     match error:
         case Forbidden():
-            return 403, str(error), {"missing_permission": error.permission}
+            return (
+                403,
+                str(error),
+                {
+                    "missing_permission": error.permission,
+                    "granted_by": who_can_grant(error.permission),
+                },
+            )
         case PermissionDenied():
             return 403, str(error) or "Not allowed.", {}
         case Http404():

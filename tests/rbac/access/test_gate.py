@@ -483,6 +483,16 @@ def test_the_admin_leaves_traces_and_entries_as_well(olga, dev, client_for, offi
     assert AuditEntry.objects.filter(event="access:denied").count() == 4
 
 
+def test_a_step_up_asked_for_within_the_admin_leads_there_and_back(olga, client_for, monkeypatch):
+    """Also on the pages that show what a service refuses: a denial is none of these."""
+    make_policy("assignments:create", "require_step_up", ALWAYS)
+    client, add = client_for(olga), reverse("admin:rbac_roleassignment_add")
+    monkeypatch.setattr("opssight.console.admin.is_stepped_up", lambda request: True)
+    assert client.get(add)["Location"] == f"/step-up?next={add.replace('/', '%2F')}"
+    proved(client, 0)
+    assert client.get(add).status_code == 200
+
+
 def test_admin_actions_do_not_pass(olga, client_for, office):
     make_policy("scans:create", "deny", {"not": IN_OFFICE})
     asset = make_asset()
