@@ -1,11 +1,13 @@
 # Needs Python 3.11 or newer, make and bash; everything else is installed into .venv and $(OPSSIGHT_HOME).
 PYTHON ?= python3
 export OPSSIGHT_HOME ?= $(CURDIR)/var
+AXE := $(OPSSIGHT_HOME)/tools/node_modules/axe-core/axe.min.js
+export OPSSIGHT_AXE ?= $(AXE)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-postgres lint bench openapi
+.PHONY: help install run test test-postgres browser axe lint bench openapi
 
 PY := .venv/bin/python
 # uv installs in seconds what takes pip half a minute. Where it can't be had, pip does it.
@@ -32,6 +34,11 @@ test: install .venv/.requirements-dev ## run the tests [ARGS="-k name"]
 test-postgres: install .venv/.requirements-dev ## the same on PostgreSQL, on a server of its own or [OPSSIGHT_DATABASE_URL=...]
 	@exec $(PY) tests/postgres.py $(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
+browser: install .venv/.requirements-dev axe ## walk through OpsSight with Chromium and judge every page [ARGS="-k name"]
+	@OPSSIGHT_REQUIRE_SERVICES=1 $(PY) -m pytest -n 2 --dist loadfile tests/browser $(ARGS)
+
+axe: $(OPSSIGHT_AXE) ## fetch axe-core, the judge of accessibility; needs npm
+
 lint: .venv/.requirements-dev ## check style, types, templates, layers, migrations and deployment settings
 	@home=$$(mktemp -d); trap 'rm -rf "$$home"' EXIT; failed=; \
 	check() { echo "== $$*"; OPSSIGHT_HOME="$$home" OPSSIGHT_URL=https://ops.example "$$@" || failed="$$failed"$$'\n'"  $$*"; }; \
@@ -50,6 +57,13 @@ openapi: .venv/.requirements ## write the API's OpenAPI description anew
 bench: .venv/.requirements ## measure clean clone to first finding, the API beside a bare view, rights beside guardian
 	@$(PYTHON) tests/bench/first_finding.py
 	@home=$$(mktemp -d); trap 'rm -rf "$$home"' EXIT; OPSSIGHT_TEST_HOME="$$home" $(PY) tests/bench/api.py; $(PY) tests/bench/access.py
+
+# In the data folder, as nothing of it runs outside the browser tests; the lock file holds its digest.
+$(AXE): tests/browser/package-lock.json
+	@command -v npm >/dev/null || { echo "axe-core comes from npm; on Debian or Ubuntu: apt install npm"; exit 1; }
+	@mkdir -p "$(OPSSIGHT_HOME)/tools" && cp tests/browser/package.json $< "$(OPSSIGHT_HOME)/tools"
+	@$(call STEP,axe-core   installed   ) npm ci --prefix "$(OPSSIGHT_HOME)/tools" --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch "$@"
 
 $(PY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

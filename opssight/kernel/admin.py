@@ -8,8 +8,10 @@ from urllib.parse import urlencode
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import PAGE_VAR, ChangeList
+from django.contrib.admin.widgets import AdminSplitDateTime
 from django.core.exceptions import FieldDoesNotExist, PermissionDenied
 from django.db import models
+from django.forms import SplitDateTimeField
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -62,6 +64,16 @@ class ScopedFilter(admin.RelatedFieldListFilter):
         return [(row.pk, str(row)) for row in rows]
 
 
+class DateAndTime(AdminSplitDateTime):
+    """Django's two fields, each with a name of its own: a label can belong to one field only."""
+
+    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
+        context = super().get_context(name, value, attrs)
+        for field, part in zip(context["widget"]["subwidgets"], ("date", "time"), strict=True):
+            field["attrs"]["aria-label"] = f"{name.replace('_', ' ').capitalize()}, {part}"
+        return context
+
+
 class GuardedAdmin(BaseAdmin):
     """`verbs` maps the admin's four to the resource's actions; one that is left out is refused.
 
@@ -77,6 +89,7 @@ class GuardedAdmin(BaseAdmin):
     sortable_by: ClassVar[tuple[str, ...]] = ()
     show_facets = admin.ShowFacets.NEVER  # a facet costs a count of the whole table each
     view_on_site = False
+    formfield_overrides = {models.DateTimeField: {"form_class": SplitDateTimeField, "widget": DateAndTime}}
 
     def _may(self, verb: str, request: HttpRequest, obj: models.Model | None = None) -> bool:
         action = self.verbs.get(verb)

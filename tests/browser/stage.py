@@ -1,0 +1,188 @@
+"""What tests arrange behind the scenes. Runs in the server's process, on its database; see server.py."""
+
+import time
+from datetime import timedelta
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.sessions.backends.db import SessionStore
+from django.utils import timezone
+from django_otp import DEVICE_ID_SESSION_KEY
+
+from accounts.mfa.models import TOTPDevice
+from accounts.middleware import EPOCH
+from accounts.models import User
+from accounts.pending import KEY as PENDING
+from accounts.pending import PATIENCE
+from accounts.services import create_account, issue_setup_link
+from accounts.step_up import KEY as STEP_UP
+from audit.models import AuditEntry
+from compliance.services import evaluate_all
+from opssight.kernel.access import permissions
+from rbac.models import Role, RoleAssignment
+from rbac.role_book import save_role
+from rbac.services import create_unit, root_unit
+from scanning.models import Asset, Finding, Scan, ScanState, Severity, Status
+from tests.architecture.test_admin_leaks import MAKE
+from tests.conftest import PASSWORD, enrolled, make_person
+from tests.opssight.test_console import make_asset, make_findings, make_scan
+
+ALL = "everything"
+
+
+def seed() -> None:
+    """An installation with something of everything. Olga may do all there is."""
+    save_role(Role(key=ALL, name="Everything"), permissions=set(permissions()), parents=[])
+    enrolled(make_person("Olga", ALL))
+    enrolled(make_person("Eve"))
+    now = timezone.now()
+    scan = make_scan(make_asset("payments"), files_read=12, new=20, parts_total=4, parts_done=4)
+    make_findings(scan, 2, Severity.CRITICAL, due_at=now - timedelta(hours=8), description="Long. " * 60)
+    make_findings(scan, 6, Severity.HIGH, help_url="https://bandit.readthedocs.io/", cwe=78, confidence="high")
+    make_findings(scan, 1, Severity.MEDIUM, title="Weak hash in the ledger", rule="B303", path="a" * 120 + ".py")
+    make_findings(scan, 10, Severity.LOW)
+    make_findings(scan, 2, Severity.LOW, status=Status.FIXED, fixed_at=now)
+    errors = "\n".join(f"src/{n}.py: not read" for n in range(5))
+    partly = make_scan(make_asset("ledger"), ScanState.COMPLETED_WITH_ERRORS, files_read=3, reason=errors)
+    make_findings(partly, 1, Severity.INFO, code="")
+    make_scan(make_asset("website"), ScanState.FAILED, reason="website does not exist. Nothing was closed.")
+    make_scan(make_asset("mailer"), ScanState.NOT_INSTALLED, reason="bandit is not installed. Run: make install")
+    make_scan(make_asset("archive"), at=now - timedelta(days=9), files_read=3)
+    make_scan(make_asset("router"), files_read=4)
+    make_asset("label-printer")
+    evaluate_all()
+    for page in admin.site._registry.values():
+        if not page.model._default_manager.exists():
+            unit = create_unit(f"with-{page.model._meta.model_name}", parent=root_unit())
+            MAKE[page.model._meta.label_lower](unit)
+
+
+def objects() -> dict[str, Any]:
+    """Of what a page needs one to show: by the address pattern; of scans by their state; of the admin by the model."""
+    entry = AuditEntry.objects.filter(action=AuditEntry.Action.CREATE, resource_type="scanning.asset").latest("id")
+    found, run = Finding.objects.filter(severity=Severity.CRITICAL).first(), Scan.objects.order_by("id").first()
+    assert found
+    assert run
+    return {
+        "findings/<uuid:uid>": str(found.uid),
+        "scans/<uuid:uid>": str(run.uid),
+        "scans/<uuid:uid>/progress": str(run.uid),
+        "trail/<uuid:uid>": str(entry.uid),
+        "compliance/<str:key>": "vuln.cadence",
+        "states": {scan.state: str(scan.uid) for scan in Scan.objects.order_by("-id")},
+        "admin": {
+            page.model._meta.label_lower: page.model._default_manager.order_by("pk").first().pk
+            for page in admin.site._registry.values()
+        },
+    }
+
+
+# --- people -------------------------------------------------------------------------------------------------------
+
+
+def person(first: str, *roles: str) -> dict[str, Any]:
+    """Somebody who has been through set-up: e-mail, password and the secret in their app."""
+    user = make_person(first, *roles)
+    return {"email": user.email, "password": PASSWORD, "secret": enrolled(user).secret}
+
+
+def session(email: str, *, step_up: bool = True) -> str:
+    """The cookie of somebody who is signed in with both factors."""
+    user = User.objects.get(email=email)
+    kept = SessionStore()
+    kept.update(
+        {
+            "_auth_user_id": str(user.pk),
+            "_auth_user_backend": "accounts.backends.PasswordBackend",
+            "_auth_user_hash": user.get_session_auth_hash(),
+            DEVICE_ID_SESSION_KEY: enrolled(user).persistent_id,
+            EPOCH: user.auth_epoch,
+            STEP_UP: time.time() if step_up else 0,
+        }
+    )
+    kept.create()
+    return str(kept.session_key)
+
+
+def halfway(first: str, *, is_enrolled: bool) -> str:
+    """The cookie of somebody whose password was right and whose second step is ahead."""
+    user = make_person(first)
+    if is_enrolled:
+        enrolled(user)
+    kept = SessionStore()
+    until = (timezone.now() + PATIENCE).timestamp()
+    kept[PENDING] = {"user": user.pk, "epoch": user.auth_epoch, "until": until, "next": ""}
+    kept.create()
+    return str(kept.session_key)
+
+
+def half_a_minute_passes(email: str) -> None:
+    """As far as the account's app can tell: the code that it shows now was not used yet."""
+    TOTPDevice.objects.filter(user__email=email).update(last_step=-1)
+
+
+def before_its_first_person() -> str:
+    """The link of a new installation. Until `after_its_first_person`, nobody there was before holds any role."""
+    RoleAssignment.objects.update(valid_from=timezone.now() + timedelta(days=1))
+    return issue_setup_link()
+
+
+def after_its_first_person() -> None:
+    RoleAssignment.objects.update(valid_from=timezone.now() - timedelta(days=1))
+
+
+def link_for(first: str) -> str:
+    """The link of somebody whose account was made by another."""
+    return issue_setup_link(create_account(f"{first.lower()}@example.org", name=first))
+
+
+# --- a scan, as its worker would move it --------------------------------------------------------------------------
+
+
+def queue_scan(asset: str) -> str:
+    return str(Scan.objects.create(asset=make_asset(asset), scanner="bandit").uid)
+
+
+def start_scan(uid: str, *, parts: int) -> None:
+    scan = Scan.claim(Scan.objects.get(uid=uid).pk)
+    assert scan
+    scan.hold(parts_total=parts, scanner_version="1.9.0")
+
+
+def read_part(uid: str, *, name: str, new: int) -> None:
+    scan = Scan.objects.get(uid=uid)
+    make_findings(scan, new, Severity.HIGH, title=f"Something in {name}")
+    done, files = scan.parts_done + 1, scan.files_read + 5
+    scan.hold(part=name, parts_done=done, files_read=files, new=scan.new + new)
+
+
+def finish_scan(uid: str) -> None:
+    scan = Scan.objects.get(uid=uid)
+    (Scan.claim(scan.pk) or scan).finish(ScanState.COMPLETED, part="")
+
+
+# --- rows, as the tests look at them ------------------------------------------------------------------------------
+
+
+def counted() -> dict[str, int]:
+    found = Finding.objects.all()
+    return {
+        "unresolved": found.unresolved().count(),
+        "critical": found.unresolved().filter(severity=Severity.CRITICAL).count(),
+        "fixed": found.filter(status=Status.FIXED).count(),
+    }
+
+
+def roles_of(email: str) -> list[str]:
+    return sorted(RoleAssignment.objects.filter(user__email=email).values_list("role__key", flat=True))
+
+
+def events_of(email: str) -> list[str]:
+    """What the account did, oldest first."""
+    user = User.objects.get(email=email)
+    return [entry.what for entry in AuditEntry.objects.by(user).order_by("id")]
+
+
+def newest_entry(asset: str) -> dict[str, Any]:
+    entry = AuditEntry.objects.about(Asset.objects.get(name=asset)).latest("id")
+    return {"what": entry.what, "actor": entry.actor.email}

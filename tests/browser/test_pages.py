@@ -1,0 +1,300 @@
+"""Every page a person can reach: accessible in both themes and on a narrow screen, and quiet behind its looks."""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import Any
+
+import pytest
+
+from tests.architecture.test_url_map import ADDRESSES
+from tests.browser.conftest import AXE, NARROW, WIDE, Stage, Visitor, code, resize
+from tests.services import missing
+
+# An address that is no page: it answers a machine, or leads on to a page that is looked at by itself.
+NO_PAGE = {"healthz", "readyz", "^api(?:/.*)?$"}
+NO_ADMIN_PAGE = tuple(f"admin/{kind}" for kind in ("login/", "logout/", "autocomplete/", "jsi18n/", "r/", "(?P<url>"))
+# Looked at below, in each state in which they show themselves.
+SOLO = {"sign-in", "sign-in/second-step", "sign-in/enrol", "set-up/<str:token>", "step-up"}
+
+
+def is_admin_page(address: str) -> bool:
+    leads_on = address.endswith(("/history/", "/<path:object_id>/"))
+    return address.startswith("admin/") and not address.startswith(NO_ADMIN_PAGE) and not leads_on
+
+
+UNKNOWN = "01a20bd9-1d59-7949-b8ec-209801f0f979"
+CONSOLE = [a for a in ADDRESSES if not a.startswith(("api/", "admin/")) and a not in NO_PAGE | SOLO]
+ADMIN = [a for a in ADDRESSES if is_admin_page(a)]
+
+
+def test_nothing_on_the_lists_is_gone():
+    assert ADDRESSES.keys() >= NO_PAGE | SOLO
+
+
+# --- looking ------------------------------------------------------------------------------------------------------
+
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+# All that another theme of the same page can change is its colours.
+THEMES = (("light", RULES), ("dark", ["color-contrast", "link-in-text-block"]))
+# What is long repeats itself: a dozen rows of a table are looked at, and three of a section's parts that unfold.
+LOOK = """async ([rules, preload]) => {
+  document.getAnimations().forEach((animation) => animation.finish());
+  const {violations} = await axe.run(
+    {exclude: [["tbody tr:nth-child(n + 13)"], ["section details:nth-of-type(n + 4)"]]},
+    {runOnly: rules, preload, resultTypes: ["violations"]});
+  return violations.flatMap(({id, nodes}) => nodes.map((n) => `${id}: ${n.target.join(" ")}: ${n.failureSummary}`));
+}"""
+TOO_WIDE = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+SHEETS = "() => [...document.styleSheets].map((sheet) => sheet.href).join()"
+Look = Callable[[], None]
+
+
+@pytest.fixture(scope="module")
+def window(browser: Any, stage: Stage) -> Visitor:
+    window = Visitor(browser, stage)
+    if AXE.exists():
+        window.context.add_init_script(path=AXE)
+    return window
+
+
+@pytest.fixture(scope="module")
+def known_sheets() -> set[str]:
+    """Axe fetches style sheets for the one rule about them: once for each set of sheets will do."""
+    return set()
+
+
+@pytest.fixture
+def look(window: Visitor, known_sheets: set[str]) -> Iterator[Look]:
+    """Judges the page that is open now."""
+    page = window.page
+
+    def judge() -> None:
+        found, sheets = defaultdict(list), page.evaluate(SHEETS)
+        for size in (NARROW, WIDE):
+            resize(page, size)
+            if (over := page.evaluate(TOO_WIDE)) > 0:
+                found[f"the page is {over} px too wide"].append(f"{size[0]} px")
+        window.watch.check()  # before axe, which does things that the policy forbids
+        for size, (theme, rules) in product((WIDE, NARROW), THEMES if AXE.exists() else ()):
+            resize(page, size)
+            page.emulate_media(color_scheme=theme)
+            for problem in page.evaluate(LOOK, [rules, sheets not in known_sheets]):
+                found[problem].append(f"{size[0]} px {theme}")
+            known_sheets.add(sheets)
+        window.watch.forget()
+        assert not found, "\n".join(f"{', '.join(modes)}: {problem}" for problem, modes in found.items())
+        if not AXE.exists():
+            missing(f"the page is quiet, but {AXE} is not there to judge how accessible it is: make browser")
+
+    with window.of_nobody():
+        yield judge
+
+
+@pytest.fixture
+def olga(look: Look, window: Visitor, stage: Stage) -> Any:
+    """The page of somebody who may see everything."""
+    window.holds(stage.session("olga@example.org"))
+    return window.page
+
+
+@pytest.fixture
+def nobody(look: Look, window: Visitor) -> Any:
+    return window.page
+
+
+def test_what_is_wrong_is_seen(nobody, look, window):
+    nobody.goto("/sign-in")
+    nobody.evaluate("""() => {
+      document.querySelector("label").remove();
+      document.body.append(Object.assign(document.createElement("div"), {className: "wide"}));
+      document.querySelector(".wide").style.width = "1500px";
+    }""")
+    with pytest.raises(AssertionError, match="px too wide") as seen:
+        look()
+    assert ("1440 px light, 320 px light: label: #id_username" in str(seen.value)) == AXE.exists()
+    for wrong, told in [
+        ("document.body.setAttribute('style', 'color: red')", "CSP: style-src-attr"),
+        ("fetch('http://other.example/').catch(() => 0)", "CSP: connect-src"),
+        ("setTimeout(() => { throw new Error('broken'); })", "broken"),
+        ("fetch('/static/nothing.css')", "404: "),
+        ("console.error('said')", "said"),
+    ]:
+        nobody.goto("/sign-in")
+        nobody.evaluate(f"() => {{ {wrong}; return new Promise((after) => setTimeout(after, 50)); }}")
+        assert told in "\n".join(window.watch.forget()), wrong
+
+
+# --- each address -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("address", CONSOLE, ids=lambda address: address or "overview")
+def test_console(address, olga, look, objects):
+    place = re.sub("<[^>]+>", objects.get(address, UNKNOWN), "/" + address)
+    status = olga.request.get(place).status
+    if status == 405:
+        return  # it answers a form
+    assert status == 200, f"{address}: say in stage.objects() what there is to look at"
+    olga.goto(place)
+    assert olga.url.endswith(place)
+    look()
+
+
+@pytest.mark.parametrize("address", ADMIN)
+def test_admin(address, olga, look, objects, window):
+    if "<path:object_id>" in address:
+        app, model = address.split("/")[1:3]
+        address = address.replace("<path:object_id>", str(objects["admin"][f"{app}.{model}"]))
+    window.watch.allow(403)  # not everything may be added or deleted here; how a refusal looks is seen below
+    place = "/" + re.sub(r"\^\(.*", "scanning/", address)
+    if olga.goto(place).ok:
+        assert olga.url.endswith(place)
+        look()
+
+
+# --- what addresses alone don't show ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "findings?open={opened}",
+        "findings?severity=high&due=over&q=nothing",
+        "scans?state=timed_out",
+        "trail?event=nothing:happened",
+        "scans/{states[failed]}",
+        "scans/{states[completed_with_errors]}",
+        "admin/scanning/finding/?q=nothing",
+    ],
+)
+def test_other_content(address, olga, look, objects):
+    olga.goto("/" + address.format(opened=objects["findings/<uuid:uid>"], **objects))
+    look()
+
+
+@pytest.mark.parametrize(
+    ("address", "part"),
+    [
+        ("findings", "details.pick >> nth=1 >> summary"),
+        ("trail?event=accounts:created", "a[data-expand] >> nth=0"),
+        ("scans", "[popovertarget=account]"),
+    ],
+)
+def test_unfolded(address, part, olga, look):
+    olga.goto("/" + address)
+    olga.click(part)
+    olga.wait_for_selector("details.pick[open], tr.exp, :popover-open")
+    look()
+
+
+def test_the_menu_of_a_narrow_screen(olga, look):
+    resize(olga, NARROW)
+    olga.goto("/scans")
+    olga.click("[popovertarget=nav]")
+    look()
+
+
+@pytest.mark.parametrize("address", ["", "api-guide"])
+def test_tables_behind_charts_and_headings(address, olga, look):
+    olga.goto("/" + address)
+    olga.evaluate("() => [...document.querySelectorAll('main details')].slice(0, 3).forEach((d) => { d.open = true; })")
+    look()
+
+
+def test_a_running_scan(olga, look, stage):
+    scan = stage.queue_scan("looked-at")
+    try:
+        for address in (f"/scans/{scan}?still", "/?still"):
+            olga.goto(address)
+            look()
+            if address.startswith("/scans"):
+                stage.start_scan(scan, parts=3)
+                stage.read_part(scan, name="src", new=2)
+    finally:
+        stage.finish_scan(scan)
+
+
+def test_what_an_employee_sees(window, look, stage):
+    window.holds(stage.session("eve@example.org"))
+    window.page.goto("/")
+    assert window.page.url.endswith("/my-security")
+    look()
+    window.watch.allow(403)
+    assert window.page.goto("/trail").status == 403
+    look()
+
+
+# --- the way in ---------------------------------------------------------------------------------------------------
+
+
+def test_sign_in(nobody, look, window):
+    nobody.goto("/sign-in")
+    look()
+    window.watch.allow(400, 429)
+    for _ in range(5):
+        nobody.goto("/sign-in")
+        nobody.fill("[name=username]", "nobody.at.all@example.org")
+        nobody.fill("[name=password]", "wrong")
+        nobody.click("main button")
+    assert nobody.title().startswith("Locked")
+    look()
+
+
+def test_a_wrong_password(nobody, look, window):
+    window.watch.allow(400)
+    nobody.goto("/sign-in")
+    nobody.fill("[name=username]", "nobody@example.org")
+    nobody.fill("[name=password]", "wrong")
+    nobody.click("main button")
+    assert nobody.is_visible("[role=alert]")
+    look()
+
+
+def test_set_up(nobody, look, window, stage):
+    nobody.goto(stage.link_for("Sven"))
+    look()
+    window.watch.allow(400)
+    nobody.fill("[name=password]", "password")
+    nobody.fill("[name=again]", "another")
+    nobody.click("main button")
+    look()
+
+
+def test_a_link_that_was_used(nobody, look, window):
+    window.watch.allow(404)
+    nobody.goto("/set-up/nothing")
+    look()
+
+
+def test_nothing_here(nobody, look, window):
+    window.watch.allow(404)
+    nobody.goto("/nowhere")
+    look()
+
+
+def test_enrolment(window, look, stage):
+    window.holds(stage.halfway("Enno", is_enrolled=False))
+    window.page.goto("/sign-in/enrol")
+    look()
+
+
+@pytest.mark.parametrize("query", ["", "?recovery"])
+def test_the_second_step(query, window, look, stage):
+    window.holds(stage.halfway(f"Tove{len(query)}", is_enrolled=True))
+    window.page.goto(f"/sign-in/second-step{query}")
+    look()
+
+
+def test_step_up_and_fresh_codes(window, look, stage):
+    person = stage.person("Stine", "officer")
+    window.holds(stage.session(person["email"], step_up=False))
+    page = window.page
+    page.goto("/admin/")
+    assert page.title().startswith("Your second step again")
+    look()
+    page.goto("/my-security/recovery-codes")
+    page.fill("[name=code]", code(person["secret"]))
+    page.click("main button")
+    assert page.locator("#codes li").count() == 10
+    look()
