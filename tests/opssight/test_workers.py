@@ -40,7 +40,7 @@ SCANNER = """#!{python} -IS
 import json, os, sys, time
 files = [name for name in sys.argv[1:] if name.startswith("./")]
 with open("{log}", "a") as log:
-    log.write(json.dumps([os.getppid(), os.getcwd(), files]) + "\\n")
+    log.write(json.dumps([os.getcwd(), files]) + "\\n")
 end = time.monotonic() + 60
 while "./b.py" in files and os.path.exists("hold") and time.monotonic() < end:
     time.sleep(0.02)
@@ -80,11 +80,11 @@ class Installation:
             (target / "hold").touch()
         return target
 
-    def runs(self, *targets: Path) -> list[tuple[int, list[str]]]:
-        """Each run of the scanner on these folders: the worker's process, and the files it was given."""
+    def runs(self, target: Path) -> list[list[str]]:
+        """The files that each run of the scanner on this folder was given."""
         log = self.home / "runs"
         lines = map(json.loads, log.read_text().splitlines() if log.exists() else [])
-        return [(worker, files) for worker, folder, files in lines if folder in map(str, targets)]
+        return [files for folder, files in lines if folder == str(target)]
 
 
 @dataclass
@@ -152,7 +152,7 @@ class Broker:
         return lambda: not {"queued", "running"} & self.do("states", *scans).keys()
 
     def in_last_part(self, target: Path) -> Callable[[], bool]:
-        return lambda: any("./b.py" in files for _, files in self.installation.runs(target))
+        return lambda: any("./b.py" in files for files in self.installation.runs(target))
 
     def close(self) -> None:
         """Nothing stays behind: no process, and nothing on a broker that others use too."""
@@ -186,8 +186,7 @@ def installation(tmp_path_factory, request) -> Installation:
     program.write_text(SCANNER.format(python=sys.executable, log=home / "runs"))
     program.chmod(0o755)
     (program.parent.parent / toolbox.COMPLETE).touch()
-    for name in ("run", "queue"):
-        (home / name).mkdir()
+    (home / "queue").mkdir()
     environment = {**clean_environment(), "OPSSIGHT_HOME": str(home)}
     if settings.EMBEDDED:
         command = [sys.executable, "manage.py", "migrate", "-v", "0"]
@@ -226,7 +225,7 @@ def test_a_job_whose_worker_is_killed_is_run_once_more_and_nothing_is_lost_or_do
     assert (row["state"], row["reason"], row["attempts"], row["parts"]) == ("completed", "", 2, [2, 2])
     assert (row["findings"], row["raised"], row["new"], row["same"]) == (["a.py", "b.py"], 2, 2, 0)
     assert row["trail"] == ONCE | {"scans:started": 2}
-    assert [files for _, files in broker.installation.runs(target)] == [["./a.py"], ["./b.py"]] * 2
+    assert broker.installation.runs(target) == [["./a.py"], ["./b.py"]] * 2
     wait_until(lambda: broker.do("waiting") == 0)
     assert broker.do("requeue") == 0
 
@@ -264,7 +263,6 @@ def test_two_workers_do_twenty_jobs_once_each_though_every_message_comes_twice(b
     assert {row["attempts"] for row in rows} == {1}
     assert [row["trail"] for row in rows] == [ONCE] * 20
     assert [len(broker.installation.runs(target)) for target in targets] == [1] * 20
-    assert len({worker for worker, _ in broker.installation.runs(*targets)}) == 2
     wait_until(lambda: broker.do("waiting") == 0)
 
 
