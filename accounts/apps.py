@@ -5,4 +5,4 @@ class AccountsConfig(AppConfig):
     name = "accounts"
 
     def ready(self) -> None:
-        from accounts import permissions, receivers  # noqa: F401  (registers)
+        from accounts import facts, permissions, receivers  # noqa: F401  (registers)

@@ -1,21 +1,16 @@
 """The second factor once more, for what a borrowed screen must not do. Valid for a quarter of an hour."""
 
-from datetime import timedelta
-from typing import Any, ClassVar
-
 from django.http import HttpRequest
 from django.utils import timezone
 from rest_framework.request import Request
 
-from opssight.kernel.errors import Refusal
+from opssight.kernel.access import STEP_UP_VALID, StepUpNeeded
 
 KEY = "step_up_at"
-VALID = timedelta(minutes=15)
 
 
-class StepUpRequired(Refusal):
-    status = 403
-    more: ClassVar[dict[str, Any]] = {"step_up": "/step-up"}
+class StepUpRequired(StepUpNeeded):
+    """Asked for by what is done, whatever the policies say."""
 
 
 def note_step_up(request: HttpRequest) -> None:
@@ -25,7 +20,7 @@ def note_step_up(request: HttpRequest) -> None:
 
 def is_stepped_up(request: HttpRequest) -> bool:
     at = request.session.get(KEY, 0)
-    return bool(at + VALID.total_seconds() > timezone.now().timestamp())
+    return bool(at + STEP_UP_VALID.total_seconds() > timezone.now().timestamp())
 
 
 def require_step_up(request: Request) -> None:

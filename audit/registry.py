@@ -52,6 +52,7 @@ def register_lower_apps() -> None:
     from accounts.mfa.models import RecoveryCode, RecoveryDevice, TOTPDevice
     from accounts.models import SetupLink, User
     from accounts.tokens.models import Token
+    from rbac.access.models import Policy, Zone
     from rbac.models import DenyRule, Role, RoleAssignment, RolePermission, Unit
 
     throttle = ("throttling_failure_timestamp", "throttling_failure_count")
@@ -67,3 +68,5 @@ def register_lower_apps() -> None:
     audited(RolePermission)
     audited(RoleAssignment)
     audited(DenyRule)
+    audited(Policy)
+    audited(Zone)

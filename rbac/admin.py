@@ -7,7 +7,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
-from opssight.kernel.access import Forbidden, permissions
+from opssight.kernel.access import Forbidden, RefusedByPolicy, permissions, record_denial
 from opssight.kernel.admin import GuardedAdmin
 from opssight.kernel.errors import Refusal
 from rbac import role_book, services
@@ -22,14 +22,18 @@ class ServedAdmin(GuardedAdmin):
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
             return super().changeform_view(request, *args, **kwargs)
-        except (Refusal, Forbidden, ValidationError) as refusal:
+        except (Forbidden, RefusedByPolicy):
+            raise  # a denial: recorded, and answered as everywhere
+        except (Refusal, ValidationError) as refusal:
             messages.error(request, _sentence(refusal))
             return redirect(request.get_full_path())
 
     def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
             return super().delete_view(request, *args, **kwargs)
-        except (Refusal, Forbidden) as refusal:
+        except (Forbidden, RefusedByPolicy):
+            raise
+        except Refusal as refusal:
             messages.error(request, _sentence(refusal))
             return redirect(request.get_full_path())
 
@@ -44,6 +48,7 @@ class ServedAdmin(GuardedAdmin):
             try:
                 self.take_away(request, row)
             except (Refusal, Forbidden) as refusal:
+                record_denial(refusal)
                 messages.error(request, f"{row}: {_sentence(refusal)}")
 
 

@@ -196,6 +196,9 @@ class ExplanationSerializer(serializers.Serializer[Any]):
     near_misses = serializers.ListField(child=serializers.CharField())
     would_change = serializers.ListField(child=serializers.CharField())
     obligations = serializers.ListField(child=serializers.CharField())
+    conditions = serializers.ListField(
+        child=serializers.CharField(), help_text="Policies that may refuse it, depending on the request."
+    )
 
 
 class ExplainViewSet(Resource):

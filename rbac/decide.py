@@ -3,7 +3,7 @@
 The rule: a valid assignment, held directly or through a group, of a role with the permission (its own or a parent's),
 at the object's unit or above it; or a valid grant on the one object. A deny at the object's unit or above it beats all
 of them. An object without a unit is reached from the root only, an own object by its owner only. What no rule allows
-is denied.
+is denied; and what they allow, a policy may still refuse in this request (`rbac.access.gate`).
 """
 
 from typing import Any
@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from opssight.kernel.access import Decision, Resource, grant_tables, resources
+from rbac.access.gate import gate
 from rbac.holdings import Deny, Grant, Holdings, holdings
 from rbac.models import RoleAssignment
 
@@ -22,7 +23,9 @@ NOBODY = Decision(False, ("nobody is signed in, or the account is not active",))
 def decide(user: Any, permission: str, obj: Model | None, context: dict[str, Any]) -> Decision:
     if not _may_act(user):
         return NOBODY
-    return answer(user, holdings(user), permission, obj)
+    decision = answer(user, holdings(user), permission, obj)
+    barred = gate(user, permission) if decision.allowed else decision
+    return decision if barred.allowed else barred
 
 
 def answer(user: Any, held: Holdings, permission: str, obj: Model | None) -> Decision:
@@ -118,7 +121,7 @@ def permitted(queryset: QuerySet[Any], user: Any, permission: str) -> QuerySet[A
         return queryset.none()
     held = holdings(user)
     grants, denies = held.for_permission(permission), held.denies_of(permission)
-    if any(deny.place.at_root for deny in denies):
+    if any(deny.place.at_root for deny in denies) or not gate(user, permission).allowed:
         return queryset.none()
     if resource.own:
         queryset = queryset.filter(**{resource.own: user})

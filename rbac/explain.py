@@ -12,6 +12,7 @@ from django.utils import timezone
 from accounts.models import User
 from opssight.kernel.access import decide, is_registered, resources
 from opssight.kernel.errors import Refusal
+from rbac.access.gate import conditions_on
 from rbac.decide import unit_id, who_can_grant
 from rbac.holdings import Grant, read_holdings
 from rbac.models import RoleAssignment, RoleEffect, Unit, UnitPath
@@ -25,7 +26,8 @@ class NothingToExplain(Refusal):
 
 @dataclass(frozen=True)
 class Explanation:
-    """`reasons` lead to the answer; `near_misses` came close; `would_change` says what to do."""
+    """`reasons` lead to the answer; `near_misses` came close; `would_change` says what to do; `conditions` are the
+    policies that may refuse it by the request it is made in."""
 
     allowed: bool
     account: str
@@ -35,6 +37,7 @@ class Explanation:
     near_misses: list[str] = field(default_factory=list)
     would_change: list[str] = field(default_factory=list)
     obligations: list[str] = field(default_factory=list)
+    conditions: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -49,7 +52,11 @@ def explain(user: User, permission: str, obj: Model | None = None) -> Explanatio
     place = _unit_of(obj, permission)
     misses: list[str] = []
     changes: list[str] = []
-    if not decision.allowed:
+    if decision.policy:
+        changes = [
+            "prove the second factor again" if decision.obligations else "a request that the policy lets through"
+        ]
+    elif not decision.allowed:
         misses = [*_inactive(user), *_dated(user, permission, place, now), *_elsewhere(user, permission, obj, place)]
         changes = _changes(user, permission, obj, place, decision.reasons)
     return Explanation(
@@ -61,6 +68,7 @@ def explain(user: User, permission: str, obj: Model | None = None) -> Explanatio
         near_misses=misses,
         would_change=changes,
         obligations=list(decision.obligations),
+        conditions=conditions_on(permission),
     )
 
 

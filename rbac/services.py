@@ -16,7 +16,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from accounts.models import User
-from opssight.kernel.access import Forbidden, decide, grant_tables, grantable
+from opssight.kernel.access import check, decide, grant_tables, grantable
 from opssight.kernel.errors import Refusal
 from rbac import events
 from rbac.decide import answer
@@ -96,8 +96,8 @@ def save_assignment(assignment: RoleAssignment, *, by: User | None = None) -> Ro
 def revoke_assignment(assignment: RoleAssignment, *, by: User | None = None) -> None:
     """Take a role away at once. The trail keeps that it was held."""
     with keep_an_administrator():
-        if by is not None and not decide(by, "assignments:delete", assignment).allowed:
-            raise Forbidden("assignments:delete", assignment)
+        if by is not None:
+            check(by, "assignments:delete", assignment)
         events.ROLE_REVOKED.emit(
             target=assignment,
             role=assignment.role.key,
@@ -109,8 +109,7 @@ def revoke_assignment(assignment: RoleAssignment, *, by: User | None = None) -> 
 
 def _may_give(assignment: RoleAssignment, by: User) -> None:
     verb = "update" if assignment.pk else "create"
-    if not decide(by, f"assignments:{verb}", assignment).allowed:
-        raise Forbidden(f"assignments:{verb}", assignment.unit)
+    check(by, f"assignments:{verb}", assignment, about=assignment.unit)
     _not_to_oneself(assignment.user, assignment.group, by)
     wanted = set(assignment.role.effects.values_list("permission", flat=True))
     if lacking := sorted(wanted - _held_at(by, assignment.unit)):
@@ -161,8 +160,8 @@ def save_deny(deny: DenyRule, *, by: User | None = None) -> DenyRule:
     with keep_an_administrator():
         verb = "update" if deny.pk else "create"
         deny.full_clean()
-        if by is not None and not decide(by, f"denies:{verb}", deny).allowed:
-            raise Forbidden(f"denies:{verb}", deny.unit)
+        if by is not None:
+            check(by, f"denies:{verb}", deny, about=deny.unit)
         deny.save()
         events.PERMISSION_DENIED.emit(
             target=deny, permission=deny.permission, unit=str(deny.unit), account=str(deny.user or deny.group)
@@ -174,8 +173,7 @@ def save_deny(deny: DenyRule, *, by: User | None = None) -> DenyRule:
 def remove_deny(deny: DenyRule, *, by: User | None = None) -> None:
     """Lift a deny. Not for oneself, since that gives a right back."""
     if by is not None:
-        if not decide(by, "denies:delete", deny).allowed:
-            raise Forbidden("denies:delete", deny)
+        check(by, "denies:delete", deny)
         _not_to_oneself(deny.user, deny.group, by)
     events.DENY_LIFTED.emit(target=deny, permission=deny.permission, account=str(deny.user or deny.group))
     deny.delete()
@@ -201,8 +199,7 @@ def grant_on_object(
         there = ", ".join(grantable(model)) if model in grant_tables else "none"
         raise NotGrantable(f"{permission} can't be granted on one {obj._meta.verbose_name}. There are: {there}.")
     if by is not None:
-        if not decide(by, "grants:create").allowed:
-            raise Forbidden("grants:create", obj)
+        check(by, "grants:create", about=obj)
         _not_to_oneself(
             subject if isinstance(subject, User) else None, subject if isinstance(subject, Group) else None, by
         )
@@ -226,8 +223,8 @@ def grant_on_object(
 
 @transaction.atomic
 def revoke_grant(grant: Any, *, by: User | None = None) -> None:
-    if by is not None and not decide(by, "grants:delete").allowed:
-        raise Forbidden("grants:delete", grant.content_object)
+    if by is not None:
+        check(by, "grants:delete", about=grant.content_object)
     events.GRANT_REVOKED.emit(
         target=grant.content_object,
         permission=grant.permission.codename,

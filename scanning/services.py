@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 
-from opssight.kernel.access import Forbidden, decide
+from opssight.kernel.access import check, decide
 from opssight.kernel.actor import Actor, acting
 from opssight.kernel.errors import Refusal
 from opssight.kernel.jobs import LeaseLost
@@ -97,10 +97,10 @@ def request_scan(
 ) -> Scan:
     """Queue a scan; one that already waits or runs for the same asset and scanner is returned instead.
 
-    Forbidden where `by` may not scan in the asset's unit. Without `dispatch` no worker is told: the caller runs it.
+    A refusal where `by` may not scan in the asset's unit. Without `dispatch` no worker is told: the caller runs it.
     """
-    if by is not None and not decide(by, "scans:create", Scan(asset=asset)).allowed:
-        raise Forbidden("scans:create", asset)
+    if by is not None:
+        check(by, "scans:create", Scan(asset=asset), about=asset)
     if scanner not in base.registry:
         raise UnknownScanner(f"{scanner} is not a scanner. There are: {', '.join(base.registry)}.")
     waiting = Scan.objects.unfinished().filter(asset=asset, scanner=scanner).first()

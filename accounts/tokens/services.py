@@ -12,7 +12,7 @@ from accounts.models import User
 from accounts.tokens import events
 from accounts.tokens.models import Token
 from opssight.kernel import crypto
-from opssight.kernel.access import decide, is_registered
+from opssight.kernel.access import decide, is_registered, refusal
 from opssight.kernel.errors import Refusal
 
 DEFAULT_DAYS, MAX_DAYS = 90, 366
@@ -37,12 +37,17 @@ def _random(length: int) -> str:
 def issue_token(user: User, *, name: str, scopes: list[str], days: int = DEFAULT_DAYS) -> tuple[Token, str]:
     """A token for `user` and its text, which is shown once. Raises NotIssued with what is wrong.
 
-    A scope that the account itself does not hold is refused: a token never adds a right.
+    A scope that the account itself does not hold is refused: a token never adds a right. Nor does it carry one to where
+    a policy refuses it now.
     """
     unknown = [scope for scope in scopes if not is_registered(scope)]
     if unknown or not scopes:
         raise NotIssued(f"Unknown scope: {', '.join(unknown)[:200]}." if unknown else "Name at least one scope.")
-    lacking = [scope for scope in scopes if not decide(user, scope).allowed]
+    decisions = {scope: decide(user, scope) for scope in scopes}
+    for scope, decision in decisions.items():
+        if decision.policy:
+            raise refusal(user, decision, scope)
+    lacking = [scope for scope, decision in decisions.items() if not decision.allowed]
     if lacking:
         raise NotIssued(f"{user.email} does not hold {', '.join(lacking)}, so no token can.")
     if not 1 <= days <= MAX_DAYS:

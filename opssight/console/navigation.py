@@ -31,6 +31,19 @@ PLACES = {
 }
 
 
+# What the shell says of a person, and the permission that it takes.
+ASKS = {
+    "findings": "findings:read",
+    "scans": "scans:read",
+    "scan": "scans:create",
+    "controls": "controls:read",
+    "trail": "trail:read",
+    "users": "users:read",
+    "explain": "access:explain",
+    "admin": "admin:enter",
+}
+
+
 @dataclass(frozen=True)
 class Place:
     name: str
@@ -53,17 +66,18 @@ class Shell:
     users: bool = False
     explain: bool = False
     admin: bool = False
+    locked: frozenset[str] = frozenset()  # those that open once the second factor was proved again
     unresolved: int = 0
     here: str = ""
 
     def places(self) -> list[Place]:
         offered = [
             (self.findings or self.trail, "overview", "Overview", "overview", ""),
-            (self.findings, "findings", "Findings", "findings", figure(self.unresolved)),
-            (self.controls, "controls", "Compliance", "controls", ""),
-            (self.trail, "trail", "Audit trail", "trail", ""),
-            (self.explain, "access", "Access", "key", ""),
-            (self.admin, "admin:index", "Admin", "admin", ""),
+            (self._leads_to("findings"), "findings", "Findings", "findings", self._unresolved()),
+            (self._leads_to("controls"), "controls", "Compliance", "controls", ""),
+            (self._leads_to("trail"), "trail", "Audit trail", "trail", ""),
+            (self._leads_to("explain"), "access", "Access", "key", ""),
+            (self._leads_to("admin"), "admin:index", "Admin", "admin", ""),
             (True, "my-security", "My security", "shield", ""),
         ]
         return [
@@ -71,6 +85,13 @@ class Shell:
             for shown, name, label, icon, count in offered
             if shown
         ]
+
+    def _leads_to(self, name: str) -> bool:
+        return getattr(self, name) or name in self.locked
+
+    def _unresolved(self) -> str:
+        """A number that is not known is not zero."""
+        return figure(self.unresolved) if self.findings else ""
 
     def _current(self, name: str) -> str:
         if self.here == name:
@@ -90,17 +111,12 @@ def _read(request: HttpRequest) -> Shell:
     user = request.user
     if not is_signed_in(user):
         return Shell()
+    decisions = {name: decide(user, permission) for name, permission in ASKS.items()}
     return Shell(
-        findings=decide(user, "findings:read").allowed,
-        scans=decide(user, "scans:read").allowed,
-        scan=decide(user, "scans:create").allowed,
-        controls=decide(user, "controls:read").allowed,
-        trail=decide(user, "trail:read").allowed,
-        users=decide(user, "users:read").allowed,
-        explain=decide(user, "access:explain").allowed,
-        admin=decide(user, "admin:enter").allowed,
+        locked=frozenset(name for name, decision in decisions.items() if decision.obligations),
         here=request.resolver_match.url_name or "" if request.resolver_match else "",
-        **ask(user, unresolved=Finding.objects.unresolved().permitted(user, "findings:read")),
+        unresolved=ask(user, n=Finding.objects.unresolved().permitted(user, "findings:read"))["n"],
+        **{name: decision.allowed for name, decision in decisions.items()},
     )
 
 

@@ -5,18 +5,23 @@ without one, everything is denied. Models and services ask here; views, API and 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from importlib import import_module
-from typing import Any, Self, TypeVar, cast
+from typing import Any, ClassVar, Self, TypeVar, cast
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db import models
 
+from opssight.kernel.errors import Refusal
 from opssight.kernel.events import register as register_event
 
 ACCESS_DENIED = register_event("access:denied", severity="low", security=True)
+STEP_UP_ASKED = register_event("access:step_up_asked", security=True)
+STEP_UP = "step_up"  # the obligation: prove the second factor again
+STEP_UP_VALID = timedelta(minutes=15)
 
 M = TypeVar("M", bound=models.Model)
 
@@ -105,11 +110,17 @@ def is_registered(permission: str) -> bool:
 
 @dataclass(frozen=True)
 class Decision:
-    """The answer to one question, with its reasons; `obligations` must be met before it counts (step-up)."""
+    """The answer to one question, with its reasons.
+
+    `obligations` are what would turn this refusal into a yes (step_up). While one is unmet `allowed` is false, so that
+    code which asks for nothing but `allowed` is on the safe side. `policy` names the policy that refused, where it was
+    one and not the roles.
+    """
 
     allowed: bool
     reasons: tuple[str, ...] = ()
-    obligations: tuple[str, ...] = field(default=())
+    obligations: tuple[str, ...] = ()
+    policy: str = ""
 
 
 class Forbidden(PermissionDenied):
@@ -119,6 +130,38 @@ class Forbidden(PermissionDenied):
         super().__init__(f"You don't have the permission {permission}.")
         self.permission = permission
         self.target = target
+
+
+class RefusedByPolicy(Refusal):
+    """The roles allow it, and a policy does not, as things are now."""
+
+    status = 403
+
+    def __init__(self, detail: str, permission: str = "", target: models.Model | None = None, policy: str = "") -> None:
+        super().__init__(detail)
+        self.permission, self.target, self.policy = permission, target, policy
+        told = {"missing_permission": permission, "policy": policy}
+        self.more = {**type(self).more, **{name: value for name, value in told.items() if value}}  # type: ignore[misc]
+
+
+class StepUpNeeded(RefusedByPolicy):
+    """It is allowed once the second factor was proved again."""
+
+    more: ClassVar[dict[str, Any]] = {"step_up": "/step-up"}
+
+
+def refusal(
+    user: Any, decision: Decision, permission: str, target: models.Model | None = None
+) -> Forbidden | RefusedByPolicy:
+    """The exception that tells of a decision against `user`."""
+    if not decision.policy:
+        return Forbidden(permission, target)
+    detail = " ".join(decision.reasons)
+    if STEP_UP not in decision.obligations:
+        return RefusedByPolicy(detail, permission, target, decision.policy)
+    by_token = getattr(user, "scopes", None) is not None
+    how = "Sign in to the console for it: no token can." if by_token else "Open /step-up, then repeat the request."
+    return StepUpNeeded(f"{detail} {how}", permission, target, decision.policy)
 
 
 @cache
@@ -150,9 +193,11 @@ def who_can_grant(permission: str) -> list[str]:
     return cast("list[str]", decider.who_can_grant(permission)) if decider else []
 
 
-def check(user: Any, permission: str, obj: models.Model | None = None) -> None:
-    if not decide(user, permission, obj).allowed:
-        raise Forbidden(permission, obj)
+def check(user: Any, permission: str, obj: models.Model | None = None, *, about: models.Model | None = None) -> None:
+    """Raises the refusal; its entry is about `about`, where `obj` is not what people know."""
+    decision = decide(user, permission, obj)
+    if not decision.allowed:
+        raise refusal(user, decision, permission, about or obj)
 
 
 def permitted(queryset: models.QuerySet[M], user: Any, permission: str) -> models.QuerySet[M]:
@@ -168,7 +213,18 @@ class GuardedQuerySet(models.QuerySet[M]):
         return cast(Self, permitted(self, user, permission))
 
 
-def record_denial(refusal: Exception | None) -> None:
+def record_denial(error: Exception | None) -> None:
     """A denial outlives its rollback: written by the exception handlers, outside the failed transaction."""
-    if isinstance(refusal, Forbidden):
-        ACCESS_DENIED.emit(target=refusal.target, success=False, error=str(refusal), permission=refusal.permission)
+    match error:
+        case Forbidden():
+            ACCESS_DENIED.emit(target=error.target, success=False, error=str(error), permission=error.permission)
+        case StepUpNeeded() if error.policy:
+            STEP_UP_ASKED.emit(target=error.target, permission=error.permission, policy=error.policy)
+        case RefusedByPolicy() if error.policy:
+            ACCESS_DENIED.emit(
+                target=error.target,
+                success=False,
+                error=error.detail,
+                permission=error.permission,
+                policy=error.policy,
+            )

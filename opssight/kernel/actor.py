@@ -47,6 +47,11 @@ def current() -> Actor:
     return replace(actor, kind="service" if user.kind == "service" else "user", user=user, label=user.email)
 
 
+def current_request() -> HttpRequest | None:
+    """The request that is being answered; None in commands and tasks."""
+    return _request.get()
+
+
 def request_memory() -> dict[Any, Any]:
     """A place for what is worth reading once a request; outside a request, a new one each time, so nothing is kept."""
     request = _request.get()

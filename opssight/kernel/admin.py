@@ -1,18 +1,20 @@
 """Admin pages whose rows, choices, filters and buttons follow the same permissions as console and API."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import PAGE_VAR, ChangeList
-from django.core.exceptions import FieldDoesNotExist
+from django.core.exceptions import FieldDoesNotExist, PermissionDenied
 from django.db import models
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 
-from opssight.kernel.access import Resource, decide, permitted, resources
+from opssight.kernel.access import Forbidden, Resource, decide, permitted, refusal, resources
 from opssight.kernel.pagination import BadCursor, paginate
 
 if TYPE_CHECKING:
@@ -80,10 +82,44 @@ class GuardedAdmin(BaseAdmin):
         action = self.verbs.get(verb)
         return action is not None and decide(request.user, f"{self.resource}:{action}", obj).allowed
 
+    @contextmanager
+    def _naming(self, verb: str, request: HttpRequest) -> Iterator[None]:
+        """Django's admin refuses without a word; this says which permission it was, so that it is told and recorded."""
+        try:
+            yield
+        except PermissionDenied as bare:
+            action = self.verbs.get(verb)
+            if action is None or isinstance(bare, Forbidden):
+                raise
+            permission = f"{self.resource}:{action}"
+            decision = decide(request.user, permission)
+            if decision.allowed:  # so it was something else, which the page itself refuses
+                raise
+            raise refusal(request.user, decision, permission) from None
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        with self._naming("view", request):
+            return super().changelist_view(request, extra_context)
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> Any:
+        changing = "change" if request.method == "POST" else "view"
+        with self._naming(changing if object_id else "add", request):
+            return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> Any:
+        with self._naming("delete", request):
+            return super().delete_view(request, object_id, extra_context)
+
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self._may("view", request)
 
     def has_view_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        return self._may("view", request, obj)
+
+    def has_view_or_change_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        """Every page shows rows, so changing without reading opens none."""
         return self._may("view", request, obj)
 
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -26,14 +26,30 @@ def client_address(request: HttpRequest) -> str | None:
 
     What stands further left in X-Forwarded-For is the client's own claim and is never believed.
     """
-    address = _parsed(request.META.get("REMOTE_ADDR", ""))
+    return _client(request)[0]
+
+
+def proved_address(request: HttpRequest) -> str | None:
+    """The client's address, or None where a trusted proxy does not say for whom it asks.
+
+    Its own address would stand for everybody then: a client can have some proxies drop the header, by naming it in
+    Connection.
+    """
+    address, is_named = _client(request)
+    return address if is_named else None
+
+
+def _client(request: HttpRequest) -> tuple[str | None, bool]:
+    """The nearest address that is known, and whether it is the client's and not that of a silent proxy."""
+    address, named = _parsed(request.META.get("REMOTE_ADDR", "")), not is_trusted_proxy(request)
     hops = [hop for hop in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",") if hop.strip()]
     while address and hops and any(address in network for network in settings.TRUSTED_PROXIES):
         nearer = _parsed(hops.pop())
+        named = nearer is not None
         if nearer is None:
             break
         address = nearer
-    return str(address) if address else None
+    return (str(address) if address else None), named
 
 
 def is_trusted_proxy(request: HttpRequest) -> bool:

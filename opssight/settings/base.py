@@ -50,6 +50,7 @@ INSTALLED_APPS = [
     "accounts.mfa.apps.MfaConfig",
     "accounts.tokens.apps.TokensConfig",
     "rbac.apps.RbacConfig",
+    "rbac.access.apps.AccessConfig",
     "audit.apps.AuditConfig",
     "scanning.apps.ScanningConfig",
     "compliance.apps.ComplianceConfig",
@@ -204,6 +205,7 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "requeue-overdue-jobs": {"task": "opssight.tasks.requeue_overdue_jobs", "schedule": 30.0},
     "purge-idempotency-records": {"task": "opssight.tasks.purge_idempotency_records", "schedule": 3600.0},
+    "purge-access-traces": {"task": "rbac.access.tasks.purge_traces", "schedule": 3600.0},
     # At the full hour rather than an hour after the start, so that restarts don't put it off.
     "evaluate-controls": {"task": "compliance.tasks.evaluate_controls", "schedule": crontab(minute=0)},
 }
@@ -240,6 +242,8 @@ SPECTACULAR_SETTINGS = {
         "ScanState": "scanning.models.ScanState",
         "FindingStatus": "scanning.models.Status",
         "AssetKind": "scanning.models.Asset.Kind",
+        "PolicyEffect": "rbac.access.models.Policy.Effect",
+        "AccessOutcome": "rbac.access.models.AccessTrace.Outcome",
         "ControlState": "compliance.models.State",
         "ControlKind": "compliance.models.Control.Kind",
     },

@@ -19,6 +19,7 @@ from audit.models import AuditEntry
 from compliance.models import Control, Framework
 from compliance.services import evaluate
 from opssight.kernel.admin import GuardedAdmin
+from rbac.access.models import AccessTrace, Policy, Zone
 from rbac.models import DenyRule, Role, RoleAssignment, Unit
 from rbac.services import assign_role, create_unit, root_unit, save_deny
 from scanning.models import Asset, Finding, Scan, Severity
@@ -52,6 +53,19 @@ def assignment(unit: Unit) -> RoleAssignment:
     return assign_role(person(unit), "developer", reason=f"because {unit.name}", unit=unit)
 
 
+def policy(unit: Unit) -> Policy:
+    condition = {"fact": "weekday", "op": "in", "value": ["mon"]}
+    return Policy.objects.create(
+        name=f"policy {unit.name}", enabled=False, effect="deny", condition=condition, reason=unit.name
+    )
+
+
+def trace(unit: Unit) -> AccessTrace:
+    return AccessTrace.objects.create(
+        user=person(unit), permission="findings:read", outcome="deny", policy=f"policy {unit.name}", steps=[]
+    )
+
+
 def control(unit: Unit) -> Control:
     """One without a test, so that its result is an error."""
     return Control.objects.create(
@@ -65,6 +79,9 @@ MAKE: dict[str, Callable[[Unit], Model]] = {
     "rbac.unit": lambda unit: create_unit(f"below {unit.name}", parent=unit),
     "rbac.role": lambda unit: Role.objects.create(key=f"role-{unit.name}", name=f"Role {unit.name}"),
     "rbac.roleassignment": assignment,
+    "access.policy": policy,
+    "access.zone": lambda unit: Zone.objects.create(name=f"zone-{unit.name}", networks=["10.0.0.0/8"]),
+    "access.accesstrace": trace,
     "rbac.denyrule": lambda unit: save_deny(
         DenyRule(user=person(unit), permission="me:read", unit=unit, reason=f"because {unit.name}")
     ),

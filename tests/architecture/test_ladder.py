@@ -29,6 +29,7 @@ def test_foreign_keys_point_down():
 def test_events_are_registered_once_and_named_in_the_past():
     assert sorted(events.registry) == [
         "access:denied",
+        "access:step_up_asked",
         "accounts:activated",
         "accounts:created",
         "accounts:deactivated",
@@ -50,6 +51,7 @@ def test_events_are_registered_once_and_named_in_the_past():
         "mfa:enrolled",
         "mfa:refused",
         "mfa:stepped_up",
+        "policies:changed",
         "roles:assigned",
         "roles:revoked",
         "scans:failed",
@@ -64,6 +66,7 @@ def test_events_are_registered_once_and_named_in_the_past():
         "tokens:issued",
         "tokens:refused",
         "tokens:revoked",
+        "zones:changed",
     ]
 
 
@@ -80,13 +83,16 @@ def test_resources_and_their_actions():
         "grants": ("read", "create", "delete"),
         "me": ("read", "update"),
         "mfa": ("read",),
+        "policies": ("read", "create", "update", "delete"),
         "results": ("read",),
         "roles": ("read", "create", "update"),
         "scans": ("read", "create"),
         "tokens": ("read", "create", "revoke"),
+        "traces": ("read",),
         "trail": ("read",),
         "units": ("read", "create", "update"),
         "users": ("read", "create", "update"),
+        "zones": ("read", "create", "update", "delete"),
     }
 
 
@@ -109,6 +115,7 @@ def test_a_second_registration_is_refused():
 NOT_AUDITED = {
     "audit.auditentry": "the trail itself",
     "audit.auditpersonal": "the trail itself",
+    "access.accesstrace": "a log of its own, kept for 30 days; that there was a refusal has its entry",
     "rbac.unitpath": "follows from units",
     "compliance.result": "written once; each is told by controls:evaluated",
     "compliance.resultrow": "written once, under the digest of its set",

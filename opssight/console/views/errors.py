@@ -1,11 +1,14 @@
 """Errors as pages, or as problem details where the address belongs to the API. Each says what to do next."""
 
 from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
 
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render, resolve_url
+from django_htmx.http import HttpResponseClientRedirect
 
-from opssight.kernel.access import record_denial
+from opssight.kernel.access import RefusedByPolicy, StepUpNeeded, record_denial
 from opssight.kernel.errors import Refusal, problem_json
 
 
@@ -34,6 +37,19 @@ def server_error(request: HttpRequest) -> HttpResponse:
     return _answer(request, 500, "Our fault", detail)
 
 
+def _to_step_up(request: HttpRequest) -> HttpResponse:
+    """To the second factor and back: to the page, or from a form or a fragment to the page that it stands on."""
+    htmx: Any = getattr(request, "htmx", None)
+    if htmx:
+        back = htmx.current_url_abs_path or ""
+    elif request.method in ("GET", "HEAD"):
+        back = request.get_full_path()
+    else:
+        back = request.headers.get("Referer", "")  # the step-up page leads to addresses of ours only
+    address = f"{resolve_url('step-up')}?{urlencode({'next': back})}"
+    return HttpResponseClientRedirect(address) if htmx else redirect(address)
+
+
 class RefusalMiddleware:
     """A refusal that a view let through becomes its page."""
 
@@ -44,6 +60,11 @@ class RefusalMiddleware:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        if isinstance(exception, RefusedByPolicy):
+            record_denial(exception)
+        if isinstance(exception, StepUpNeeded):
+            return _to_step_up(request)
         if isinstance(exception, Refusal):
-            return _answer(request, exception.status, "Not done", exception.detail)
+            title = "Not allowed" if exception.status == 403 else "Not done"
+            return _answer(request, exception.status, title, exception.detail)
         return None

@@ -9,6 +9,7 @@ from django.views.decorators.http import require_POST
 from opssight.console.counting import ask
 from opssight.console.filters import Asked
 from opssight.console.lists import links, page_of
+from opssight.kernel.access import decide
 from opssight.kernel.guards import guarded
 from scanning.models import Asset, Finding, Scan, ScanQuerySet, ScanState
 from scanning.services import request_scan
@@ -66,6 +67,7 @@ def _context(request: HttpRequest, uid: str) -> dict[str, Any]:
     return {
         "scan": run,
         "found": list(mine.order_by(*order)[:SHOWN]),
+        "findings_shown": decide(request.user, "findings:read").allowed,
         "still": "still" in request.GET,
         "now": timezone.now(),
         **ask(request.user, open=found),

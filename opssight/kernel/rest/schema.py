@@ -17,8 +17,10 @@ PROBLEM = {
         "status": {"type": "integer"},
         "detail": {"type": "string", "description": "What happened and what to do."},
         "request_id": {"type": "string", "description": "The same as in the trail, the log and X-Request-ID."},
-        "missing_permission": {"type": "string", "description": "On 403: what no role or scope of the caller gives."},
+        "missing_permission": {"type": "string", "description": "On 403: what was asked for and is not given."},
         "granted_by": {"type": "array", "items": {"type": "string"}, "description": "On 403: who can give it."},
+        "step_up": {"type": "string", "description": "On 403: where the second factor is proved again; then repeat."},
+        "policy": {"type": "string", "description": "On 403: the policy that refused what roles allow."},
         "errors": {"type": "object", "description": "On 400: the sentence for each field or parameter."},
     },
 }
@@ -28,6 +30,7 @@ USUAL = {
     "retrieve": "One, with the ETag of its version.",
     "create": "Make one.",
     "partial_update": "Change the version that was read.",
+    "destroy": "Remove it; with If-Match only the version that was read.",
 }
 
 

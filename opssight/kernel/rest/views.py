@@ -122,16 +122,31 @@ class Update:
         if not tags:
             raise NoVersionGiven("Send If-Match with the ETag that you read, so that nobody's change is overwritten.")
         with transaction.atomic():
-            seen = self.get_object()  # in sight and allowed, before it is locked
-            locked = self.queryset.model._default_manager.select_for_update().get(pk=seen.pk)
-            _, etag = self.represent(locked)
-            if etag not in tags and "*" not in tags:
-                raise ChangedMeanwhile("It was changed since you read it. Read it again, then decide.")
+            locked = _locked(self, tags)
             serializer = self.get_serializer(locked, data=request.data, partial=True)
             serializer.is_valid(raise_exception=True)
             self.perform_update(serializer)
         data, etag = self.represent(serializer.instance)
         return Response(data, headers={"ETag": etag})
+
+
+class Delete:
+    """DELETE of an object; where `If-Match` is sent, of the version that was read and no other."""
+
+    def destroy(self: Any, request: Request, *args: Any, **kwargs: Any) -> Response:
+        with transaction.atomic():
+            self.perform_destroy(_locked(self, _tags(request, "If-Match") or ["*"]))
+        return Response(status=204)
+
+
+def _locked(view: Any, tags: list[str]) -> Any:
+    """The object, in sight and allowed before it is locked; ChangedMeanwhile where its version is none of `tags`."""
+    seen = view.get_object()
+    locked = view.queryset.model._default_manager.select_for_update().get(pk=seen.pk)
+    _, etag = view.represent(locked)
+    if etag not in tags and "*" not in tags:
+        raise ChangedMeanwhile("It was changed since you read it. Read it again, then decide.")
+    return locked
 
 
 def _tags(request: Request, header: str) -> list[str]:

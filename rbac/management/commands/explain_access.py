@@ -34,6 +34,7 @@ def _in_words(answer: Explanation) -> str:
     for heading, told in (
         ("because", answer.reasons),
         ("but first", answer.obligations),
+        ("depending on", answer.conditions),
         ("close, but", answer.near_misses),
         ("what would change it", answer.would_change),
     ):

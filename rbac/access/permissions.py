@@ -1,0 +1,6 @@
+from opssight.kernel.access import register
+from rbac.access.models import AccessTrace, Policy, Zone
+
+register("policies", Policy, ["read", "create", "update", "delete"])
+register("zones", Zone, ["read", "create", "update", "delete"])
+register("traces", AccessTrace, ["read"])
