@@ -33,6 +33,7 @@ def _ready_file(worker: Any) -> Path:
 
 @worker_ready.connect
 def _say_ready(sender: Any, **kwargs: Any) -> None:
+    env.ensure_home()  # a worker may be the first to start on its machine
     _ready_file(sender).touch()
 
 

@@ -1,6 +1,7 @@
 """A small fixed cast: Olga the officer, Adam the auditor, Dev the developer, Eve the employee without rights."""
 
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,11 @@ from audit import guard
 from rbac.services import assign_role
 
 PASSWORD = "a long enough passphrase"
+
+
+def pytest_configure() -> None:
+    """Ended by a signal, the suite tidies up as at Ctrl-C: some tests have processes running that outlive it."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def make_person(first: str, *roles: str) -> User:

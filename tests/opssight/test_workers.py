@@ -186,8 +186,7 @@ def installation(tmp_path_factory, request) -> Installation:
     program.write_text(SCANNER.format(python=sys.executable, log=home / "runs"))
     program.chmod(0o755)
     (program.parent.parent / toolbox.COMPLETE).touch()
-    for name in ("run", "queue"):
-        (home / name).mkdir()
+    (home / "queue").mkdir()
     environment = {**clean_environment(), "OPSSIGHT_HOME": str(home)}
     if settings.EMBEDDED:
         command = [sys.executable, "manage.py", "migrate", "-v", "0"]
