@@ -8,11 +8,11 @@ is denied; and what they allow, a policy may still refuse in this request (`rbac
 
 from typing import Any
 
-from django.db.models import BigAutoField, ForeignKey, Lookup, Model, Q, QuerySet
+from django.db.models import ForeignKey, Lookup, Model, Q, QuerySet
 from django.utils import timezone
 
 from accounts.models import User
-from opssight.kernel.access import Decision, Resource, grant_tables, resources
+from opssight.kernel.access import Decision, Resource, grant_tables, resource_of
 from rbac.access.gate import gate
 from rbac.holdings import Deny, Grant, Holdings, holdings, object_grant
 from rbac.models import RoleAssignment
@@ -30,7 +30,7 @@ def decide(user: Any, permission: str, obj: Model | None, context: dict[str, Any
 
 def answer(user: Any, held: Holdings, permission: str, obj: Model | None) -> Decision:
     """The decision on what was read; without an object, whether there is any object it could hold for."""
-    resource = resources[permission.partition(":")[0]]
+    resource = resource_of(permission, None if obj is None else type(obj))
     grants, denies = held.for_permission(permission), held.denies_of(permission)
     if obj is None:
         return _anywhere(held, resource, permission, grants, denies)
@@ -96,12 +96,10 @@ def _granted_objects(user: Any, permission: str, resource: Resource) -> QuerySet
     """The ids of the objects on which a valid grant gives `permission` to `user` or to a group of theirs."""
     assert resource.granting_model is not None
     now = timezone.now()
+    tables: Any = grant_tables[resource.granting_model]
+    wanted = {"permission__codename": permission}
     to_users, to_groups = (
-        table._default_manager.valid(at=now)  # type: ignore[attr-defined]
-        .filter(permission__codename=permission)
-        .order_by()
-        .values("content_object_id")
-        for table in grant_tables[resource.granting_model]
+        table._default_manager.valid(at=now).filter(**wanted).order_by().values("content_object_id") for table in tables
     )
     # One list of both tables: two of them, joined by OR, made PostgreSQL read every row.
     ids: QuerySet[Any] = to_users.filter(user=user).union(to_groups.filter(group__user=user), all=True)
@@ -112,8 +110,7 @@ def _granted_objects(user: Any, permission: str, resource: Resource) -> QuerySet
 
 
 @ForeignKey.register_lookup
-@BigAutoField.register_lookup
-class Among(Lookup):  # type: ignore[type-arg]
+class Among(Lookup):
     """`unit__among={1, 2}`: IN, with the ids written into the SQL. As sixty parameters they cost as much as a page."""
 
     lookup_name = "among"
@@ -126,7 +123,7 @@ class Among(Lookup):  # type: ignore[type-arg]
 
 
 def permitted(queryset: QuerySet[Any], user: Any, permission: str) -> QuerySet[Any]:
-    resource = resources[permission.partition(":")[0]]
+    resource = resource_of(permission, queryset.model)
     if queryset.model is not resource.model or not _may_act(user):
         return queryset.none()
     held = holdings(user)

@@ -142,6 +142,13 @@ class DatedQuerySet(GuardedQuerySet[Any]):
         return self.filter(Q(user=user) | Q(group__user=user))
 
 
+class AssignmentQuerySet(DatedQuerySet):
+    def unused(self, *, since: datetime) -> Self:
+        """Held since before `since` by people who have not signed in from then on, beyond the role of everybody."""
+        rows = self.exclude(role__key="employee").filter(user__isnull=False, valid_from__lt=since)
+        return rows.filter(Q(user__last_login__lt=since) | Q(user__last_login=None))
+
+
 class Dated(models.Model):
     """When a rule holds, and why it was made."""
 
@@ -178,7 +185,7 @@ class RoleAssignment(Dated):
     unit = models.ForeignKey(Unit, on_delete=models.PROTECT, related_name="assignments")
     source = models.CharField(max_length=8, choices=Source, default=Source.MANUAL, editable=False)
 
-    objects = DatedQuerySet.as_manager()
+    objects = AssignmentQuerySet.as_manager()
 
     class Meta:
         default_permissions = ()
@@ -246,3 +253,7 @@ class ObjectGrant(Dated):
 
     class Meta:
         abstract = True
+
+    @staticmethod
+    def ends_after_start(name: str) -> models.CheckConstraint:
+        return models.CheckConstraint(condition=Q(valid_until=None) | Q(valid_until__gt=F("valid_from")), name=name)

@@ -1,8 +1,8 @@
 """Queries that come in every request, planned once.
 
-PostgreSQL took three times as long to read and plan what a person holds as to answer it. A prepared statement is planned
-once a connection (or anew while plans that know the values are better: PostgreSQL compares). SQLite keeps its compiled
-statements by itself.
+PostgreSQL took three times as long to read and plan the question for what a person holds as to answer it. A prepared
+statement is planned once a connection, or anew where it finds that plans for the very values are better. SQLite keeps
+its compiled statements by itself.
 """
 
 from typing import Any

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from accounts.models import User
 from opssight.kernel.access import decide, permitted
-from rbac import role_book, services
+from rbac import grants, role_book, services
 from rbac.models import DenyRule, Role, RoleAssignment, Unit, UnitPath
 from scanning.models import Asset, AssetGroupGrant, AssetUserGrant, Finding, Scan, Severity
 
@@ -171,7 +171,7 @@ def test_rights_flow_down_the_tree_and_not_up(eve, tree, assets):
 )
 def test_a_deny_beats_every_grant_at_any_depth(eve, tree, assets, where, left):
     services.assign_role(eve, "developer", reason="test", unit=tree["team"])
-    services.grant_on_object(eve, "assets:read", assets["system"], reason="exception")
+    grants.grant_on_object(eve, "assets:read", assets["system"], reason="exception")
     services.save_deny(DenyRule(user=eve, permission="assets:*", unit=tree[where], reason="suspended"))
     assert seen(eve) == left
     if left:  # without an object the answer only says whether it is worth asking on
@@ -183,8 +183,8 @@ def test_a_deny_beats_every_grant_at_any_depth(eve, tree, assets, where, left):
 def test_a_grant_on_one_asset_reaches_it_and_its_findings_until_it_ends(eve, tree, assets):
     from scanning.models import AssetUserGrant
 
-    services.grant_on_object(eve, "assets:read", assets["other"], reason="helps out", until=NOW + timedelta(days=1))
-    services.grant_on_object(eve, "findings:read", assets["other"], reason="helps out")
+    grants.grant_on_object(eve, "assets:read", assets["other"], reason="helps out", until=NOW + timedelta(days=1))
+    grants.grant_on_object(eve, "findings:read", assets["other"], reason="helps out")
     assert seen(eve) == {"other"}
     assert decide(eve, "assets:read").allowed
     assert "a grant on other alone" in decide(eve, "assets:read", assets["other"]).reasons[0]
@@ -197,7 +197,7 @@ def test_a_grant_on_one_asset_reaches_it_and_its_findings_until_it_ends(eve, tre
 
 
 def test_deleting_an_object_takes_its_grants_along(eve, tree, assets):
-    services.grant_on_object(eve, "assets:read", assets["other"], reason="helps out")
+    grants.grant_on_object(eve, "assets:read", assets["other"], reason="helps out")
     assets["other"].delete()
     assert not AssetUserGrant.objects.exists()
 
