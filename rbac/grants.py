@@ -77,11 +77,11 @@ def grant_on_object(
 @transaction.atomic
 def save_grant(grant: Any, *, by: User | None = None) -> ObjectGrant:
     """Write a new grant. Overlaps while one of the same is there and has not ended; one that has makes way."""
-    obj, permission, subject = grant.content_object, grant.permission.codename, _subject(grant)
+    obj, subject = grant.content_object, grant.subject
+    who = {"user" if isinstance(subject, User) else "group": subject}
     if by is not None:
         _may_give(grant, by)
-    same = {"permission": grant.permission, "content_object": obj, _side(grant): subject}
-    for other in type(grant)._default_manager.filter(**same):
+    for other in type(grant)._default_manager.filter(permission=grant.permission, content_object=obj, **who):
         if other.valid_until is None or other.valid_until > timezone.now():
             until = f"until {other.valid_until:%Y-%m-%d %H:%M} UTC" if other.valid_until else "without an end"
             raise Overlaps(f"{other} is granted already, {until}. Revoke that first.")
@@ -89,7 +89,7 @@ def save_grant(grant: Any, *, by: User | None = None) -> ObjectGrant:
     grant.granted_by = by
     grant.full_clean()
     grant.save()
-    events.OBJECT_GRANTED.emit(target=obj, permission=permission, account=str(subject))
+    events.OBJECT_GRANTED.emit(target=obj, permission=grant.permission.codename, account=str(subject))
     forget()
     made: ObjectGrant = grant
     return made
@@ -101,7 +101,7 @@ def revoke_grant(grant: Any, *, by: User | None = None) -> None:
     if by is not None:
         check(by, "grants:delete", grant, about=grant.content_object)
     events.GRANT_REVOKED.emit(
-        target=grant.content_object, permission=grant.permission.codename, account=str(_subject(grant))
+        target=grant.content_object, permission=grant.permission.codename, account=str(grant.subject)
     )
     grant.delete()
     forget()
@@ -114,14 +114,6 @@ def _may_give(grant: Any, by: User) -> None:
     permission = grant.permission.codename
     if permission not in held_at(by, unit):
         raise NotYours(f"You can't give {permission} on {grant.content_object}: you don't hold it there yourself.")
-
-
-def _side(grant: Any) -> str:
-    return "user" if hasattr(grant, "user_id") else "group"
-
-
-def _subject(grant: Any) -> Any:
-    return getattr(grant, _side(grant))
 
 
 # --- reading ------------------------------------------------------------------------------------------------------

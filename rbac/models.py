@@ -165,6 +165,11 @@ class Dated(models.Model):
         if self.valid_until is not None and self.valid_until <= self.valid_from:
             raise ValidationError({"valid_until": "It ends before it begins."})
 
+    @property
+    def subject(self) -> Any:
+        """The person or group that it is about."""
+        return getattr(self, "user", None) or getattr(self, "group", None)
+
     def holds(self, *, at: datetime) -> bool:
         return self.valid_from <= at and (self.valid_until is None or self.valid_until > at)
 
@@ -199,7 +204,7 @@ class RoleAssignment(Dated):
         ]
 
     def __str__(self) -> str:
-        return f"{self.user or self.group}: {self.role} at {self.unit}"
+        return f"{self.subject}: {self.role} at {self.unit}"
 
 
 class DenyRule(Dated):
@@ -230,7 +235,7 @@ class DenyRule(Dated):
         ]
 
     def __str__(self) -> str:
-        return f"{self.user or self.group}: no {self.permission} at {self.unit}"
+        return f"{self.subject}: no {self.permission} at {self.unit}"
 
     def clean(self) -> None:
         super().clean()

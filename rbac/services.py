@@ -82,7 +82,7 @@ def save_assignment(assignment: RoleAssignment, *, by: User | None = None) -> Ro
             target=assignment,
             role=assignment.role.key,
             unit=str(assignment.unit),
-            account=str(assignment.user or assignment.group),
+            account=str(assignment.subject),
         )
     return assignment
 
@@ -97,7 +97,7 @@ def revoke_assignment(assignment: RoleAssignment, *, by: User | None = None) -> 
             target=assignment,
             role=assignment.role.key,
             unit=str(assignment.unit),
-            account=str(assignment.user or assignment.group),
+            account=str(assignment.subject),
         )
         assignment.delete()
 
@@ -159,7 +159,7 @@ def save_deny(deny: DenyRule, *, by: User | None = None) -> DenyRule:
             check(by, f"denies:{verb}", deny, about=deny.unit)
         deny.save()
         events.PERMISSION_DENIED.emit(
-            target=deny, permission=deny.permission, unit=str(deny.unit), account=str(deny.user or deny.group)
+            target=deny, permission=deny.permission, unit=str(deny.unit), account=str(deny.subject)
         )
     return deny
 
@@ -170,7 +170,7 @@ def remove_deny(deny: DenyRule, *, by: User | None = None) -> None:
     if by is not None:
         check(by, "denies:delete", deny)
         not_to_oneself(deny.user, deny.group, by)
-    events.DENY_LIFTED.emit(target=deny, permission=deny.permission, account=str(deny.user or deny.group))
+    events.DENY_LIFTED.emit(target=deny, permission=deny.permission, account=str(deny.subject))
     deny.delete()
     forget()
 

@@ -1,10 +1,10 @@
 """Rights at size: our rows and counts beside django-guardian's generic tables, on the same data and database.
 
 1,000 users, 100,000 assets in 100 units, 100,000 grants; the wide user sees 60,000 assets: by us through roles at 60
-units, by guardian through 60,000 rows. Her units hold the oldest assets, so that the newest page must first walk past 40,000 others: the worst case.
-Ours includes reading what she holds, which a request does once. The two are asked in turn, so that a busy machine slows
-both; prints milliseconds (median), the median ratio of the pairs, and the ratio of the best rounds, which others on the
-machine disturbed least.
+units, by guardian through 60,000 rows. Her units hold the oldest assets, so that the newest page must first walk past
+40,000 others: the worst case. Ours includes reading what she holds, which a request does once. The two are asked in
+turn, so that a busy machine slows both; prints milliseconds (median), the median ratio of the pairs, and the ratio of
+the best rounds, which others on the machine disturbed least.
 """
 
 import os

@@ -206,7 +206,7 @@ def is_web(address: str) -> bool:
 @register.filter
 def dedented(lines: list[tuple[int, str, bool]]) -> list[tuple[int, str, bool]]:
     """An excerpt from deep inside a file, moved to where a narrow panel shows it."""
-    texts = dedent("\n".join(text for _, text, _ in lines)).split("\n")
+    texts = dedent("\n".join(text for _, text, _ in lines)).split("\n") if lines else []
     return [(number, text, hit) for (number, _, hit), text in zip(lines, texts, strict=True)]
 
 
