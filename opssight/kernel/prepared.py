@@ -5,6 +5,7 @@ statement is planned once a connection, or anew where it finds that plans for th
 its compiled statements by itself.
 """
 
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -13,7 +14,9 @@ from django.db import connection
 
 class _Prepared(psycopg.Cursor[Any]):
     def execute(self, query: Any, params: Any = None, **kwargs: Any) -> Any:
-        return super().execute(query, params, prepare=True)
+        super().execute(query, params, prepare=True)
+        self._query: Any = SimpleNamespace(query=query.encode())  # where Django's log of queries looks for the text
+        return self
 
 
 def ask(sql: str, values: dict[str, Any]) -> list[Any]:

@@ -4,7 +4,8 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import Group, Permission
-from django.db import transaction
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -265,3 +266,23 @@ def test_a_new_account_holds_the_employee_role_and_nothing_else(eve):
 def test_what_is_read_for_a_decision_is_one_query(olga, tree, assets, django_assert_num_queries):
     with django_assert_num_queries(1):
         assert decide(olga, "assets:read", assets["system"]).allowed
+
+
+@pytest.mark.parametrize("by", ["role", "single grant"])
+@pytest.mark.parametrize("path", ["/findings", "/api/v1/findings", "/api/v1/findings/{}", "/api/v1/assets?limit=5"])
+def test_rights_add_two_queries_to_a_request(eve, tree, client_for, path, by):
+    """What the person holds, and the policies; lists and objects are asked for in the page's own queries."""
+    from tests.architecture.test_admin_leaks import finding
+
+    found = finding(tree["team"])
+    if by == "role":
+        services.assign_role(eve, "developer", reason="x", unit=tree["team"])
+    else:
+        for permission in ("findings:read", "assets:read"):
+            grants.grant_on_object(eve, permission, found.asset, reason="x")
+    client = client_for(eve)
+    with CaptureQueriesContext(connection) as asked:
+        assert client.get(path.format(found.uid)).status_code == 200
+    of_rights = ("WITH held", "access_policy", "x.reason, x.valid_until")
+    added = [query["sql"] for query in asked if any(mark in query["sql"] for mark in of_rights)]
+    assert len(added) == 2, added
