@@ -93,9 +93,11 @@ def tells(scan: Scan) -> bool:
 
 
 @register.simple_tag
-def standing(scan: Scan | None) -> SafeString:
-    """What the latest run says of an asset now: as its ending, unless there was none or it is too old."""
-    if scan is None:
+def standing(scan: Scan | None, hidden: bool = False) -> SafeString:
+    """What the latest run says of an asset now: as its ending, unless there was none, or it is too old or `hidden`."""
+    if hidden:
+        key, words = "unknown", "Not shown"
+    elif scan is None:
         key, words = "never", "Never run"
     elif scan.is_stale:
         key, words = "stale", f"Stale, {brief(timezone.now() - (scan.finished_at or scan.queued_at))}"
