@@ -1,0 +1,88 @@
+"""The sealed log over the trail's entries: what waits, the leaves, the tree's larger nodes, and signed checkpoints.
+
+Writers of entries share nothing: a trigger puts each entry into the outbox, and the sealer alone gives positions.
+"""
+
+from typing import Self
+
+from django.db import models
+
+from audit.models import AuditEntry
+from opssight.kernel.appendonly import AppendOnlyModel, AppendOnlyQuerySet
+
+HASH_BYTES = 32
+NODE_LEVELS = (8, 16, 24)  # roots of 2^8, 2^16 and 2^24 leaves are kept: any proof reads a few hundred rows
+
+
+class Pending(models.Model):
+    """The outbox: entries that are not sealed yet. Filled by a trigger (`audit.guard`), emptied by the sealer."""
+
+    entry = models.OneToOneField(
+        AuditEntry, primary_key=True, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+"
+    )
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"#{self.pk} waits"
+
+
+class Leaf(AppendOnlyModel):
+    """An entry's place in the tree: `position` from 0 without gaps, `hash` over its canonical bytes."""
+
+    position = models.BigIntegerField(primary_key=True)
+    entry = models.OneToOneField(AuditEntry, on_delete=models.DO_NOTHING, db_constraint=False, related_name="leaf")
+    hash = models.BinaryField(max_length=HASH_BYTES)
+    quarantined = models.BooleanField(default=False, help_text="its MAC was wrong when it was sealed")
+
+    objects = AppendOnlyQuerySet["Leaf"].as_manager()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"leaf {self.position}"
+
+
+class Node(AppendOnlyModel):
+    """The root of a full subtree: of the 2^level leaves from position * 2^level on."""
+
+    level = models.PositiveSmallIntegerField()
+    position = models.BigIntegerField()
+    hash = models.BinaryField(max_length=HASH_BYTES)
+
+    objects = AppendOnlyQuerySet["Node"].as_manager()
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["level", "position"], name="node_once")]
+
+    def __str__(self) -> str:
+        return f"node {self.level}/{self.position}"
+
+
+class CheckpointQuerySet(AppendOnlyQuerySet["Checkpoint"]):
+    def newest(self) -> "Checkpoint | None":
+        return self.order_by("-pk").first()
+
+    def covering(self, position: int) -> Self:
+        return self.filter(size__gt=position)
+
+
+class Checkpoint(AppendOnlyModel):
+    """A signed note over the first `size` leaves. One of the same size as the one before says: nothing was added."""
+
+    size = models.BigIntegerField(db_index=True)
+    at = models.DateTimeField()
+    note = models.TextField()
+    peaks = models.BinaryField(help_text="the roots of the full subtrees, the largest first; 32 bytes each")
+
+    objects = CheckpointQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ()
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return f"checkpoint of {self.size} at {self.at:%Y-%m-%d %H:%M:%S}"
