@@ -140,7 +140,7 @@ def _rows(count: int, users: list[User], days: int, until: datetime, dice: rando
         if number % BATCH == 1:
             chosen = dice.choices(kinds, cum_weights=weights, k=BATCH)
             actors = dice.choices(range(len(users)), cum_weights=busy, k=BATCH)
-        kind, who = chosen[number % BATCH], actors[number % BATCH]
+        kind, nth = chosen[number % BATCH], actors[number % BATCH]
         bits = dice.getrandbits(256)
         uid = f"{int(moment.timestamp() * 1000):012x}7{bits & 0xFFF:03x}8{bits >> 12 & 0xFFF_FFFF_FFFF_FFFF:015x}"
         if not in_request:
@@ -149,9 +149,9 @@ def _rows(count: int, users: list[User], days: int, until: datetime, dice: rando
         failed = kind["failing"] and (kind["failing"] == 1 or dice.random() < kind["failing"])
         about = kind["type"] and 1 + int(dice.random() ** 2 * kind["objects"])
         resource = about and f"{kind['code']:08x}-0000-7000-8000-{about:012x}"
-        user = None if kind["system"] else users[who]
+        user = None if kind["system"] else users[nth]
         outside = failed and not kind["system"]
-        address = f"203.0.{bits >> 8 & 127}.{bits & 255}" if outside else inside[(bits & 1) * 200 + who % 200]
+        address = f"203.0.{bits >> 8 & 127}.{bits & 255}" if outside else inside[(bits & 1) * 200 + nth % 200]
         random_hex = f"{bits:064x}"
         entry, side = entry_of(), side_of()
         entry.update(
@@ -179,19 +179,13 @@ def _rows(count: int, users: list[User], days: int, until: datetime, dice: rando
             mac=random_hex,
         )
         label = f"{kind['type'].partition('.')[2]} {about}" if about else "nobody@example.org"
-        who_and_where = (
-            f'"actor": "{user.email}", "address": "{address}", "user_agent": "{BROWSER}"'
-            if user
-            else '"actor": "OpsSight", "address": null, "user_agent": ""'
-        )
+        who, browser = (user.email, BROWSER) if user else ("OpsSight", "")
         side.update(
-            id=number,
             entry_id=number,
-            data=f'{{{who_and_where}, "object": "{label}", "values": {{}}, "data": {{}}}}',
+            address=address if user else None,
+            data=f'{{"actor": "{who}", "user_agent": "{browser}", "object": "{label}", "values": {{}}, "data": {{}}}}',
             salt=random_hex[32:],
         )
-        if "address" in side:
-            side["address"] = address if user else None
         leaf = leaf_of()
         leaf.update(position=number - 1, entry_id=number, hash=bits.to_bytes(32, "big"))
         yield list(entry.values()), list(side.values()), list(leaf.values())
