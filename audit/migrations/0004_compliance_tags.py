@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('audit', '0002_complete_capture'),
+        ('audit', '0003_find'),
     ]
 
     operations = [
