@@ -1,11 +1,11 @@
 """Counting entries as they are sealed, and reading what they come to."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
-from datetime import date, timedelta
+from collections.abc import Iterable
+from datetime import UTC, date, timedelta
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import Sum
 
 from audit.models import AuditEntry
@@ -30,11 +30,6 @@ Traits = tuple[str, int | None, int | None, bool, tuple[str, ...]]
 # --- counting -----------------------------------------------------------------------------------------------------
 
 
-def frameworks_of(tags: Any) -> tuple[str, ...]:
-    """The known ones among the tags of an entry; a forged entry may hold anything there."""
-    return tuple(key for key in FRAMEWORKS if key in tags) if isinstance(tags, list) else ()
-
-
 class Tally:
     """What entries come to: `counts` by framework and day without unique_users, and the `users` who had any."""
 
@@ -54,18 +49,31 @@ class Tally:
                     self.users.add((framework, day, user))
 
 
-def count(entries: Iterable[Mapping[str, Any]], *, using: str = DEFAULT_DB_ALIAS) -> None:
-    """Add entries, given as what their leaves cover, in the transaction that seals them. Each may come only once."""
-    add(Tally(_traits(entry) for entry in entries), using=using)
+def count(entries: Iterable[Any], *, using: str = DEFAULT_DB_ALIAS) -> None:
+    """Add entries (rows by their columns' names) in the transaction that seals them. Each may come only once."""
+    add(Tally(traits(entry) for entry in entries), using=using)
 
 
-def _traits(entry: Mapping[str, Any]) -> Traits:
-    day = entry["timestamp"].partition("T")[0].zfill(10)  # strftime leaves out the zeros of an early (forged) year
-    return day, entry["actor"], entry["action"], bool(entry["success"]), frameworks_of(entry.get("tags"))
+def traits(entry: Any) -> Traits:
+    """A forged entry may hold anything, on SQLite even text where an account's id belongs."""
+    day = entry.timestamp.astimezone(UTC).date().isoformat()
+    user = entry.actor_id if isinstance(entry.actor_id, int) else None
+    return day, user, entry.action, bool(entry.success), frameworks_of(entry.compliance_tags)
+
+
+def frameworks_of(tags: Any) -> tuple[str, ...]:
+    return tuple(key for key in FRAMEWORKS if key in tags) if isinstance(tags, list) else ()
+
+
+def hold(using: str) -> None:
+    """Nobody else writes figures until the transaction ends. On SQLite no two write at a time anyway."""
+    if connections[using].vendor == "postgresql":
+        with connections[using].cursor() as cursor:
+            cursor.execute("LOCK TABLE rollups_daycount IN SHARE ROW EXCLUSIVE MODE")
 
 
 def add(tally: Tally, *, using: str) -> None:
-    """Reads and writes, so only for who holds the sealer's lock."""
+    hold(using)
     days = {day for _, day in tally.counts}
     seen = DayUser.objects.using(using).filter(day__in=days).values_list("framework", "day", "user_id")
     new = sorted(tally.users - {(framework, str(day), user) for framework, day, user in seen})
