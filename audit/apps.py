@@ -8,6 +8,7 @@ class AuditConfig(AppConfig):
 
     def ready(self) -> None:
         from audit import permissions, receivers, registry  # noqa: F401  (registers)
+        from audit.reports import events  # noqa: F401
         from audit.guard import install_after_migration
 
         registry.register_lower_apps()

@@ -5,6 +5,7 @@ removes the person and leaves every proof intact.
 """
 
 import hmac
+import json
 import secrets
 from collections.abc import Mapping
 from datetime import datetime
@@ -18,6 +19,8 @@ from django.db import models, transaction
 from django.utils import timezone
 
 from audit.canonical import canonical, clean, digest, instant
+from audit.tags import VERSION as TAGS_VERSION
+from audit.tags import tags_of
 from opssight.kernel import actor as actors
 from opssight.kernel.actor import Actor
 from opssight.kernel.appendonly import AppendOnly, AppendOnlyQuerySet
@@ -49,7 +52,16 @@ _FIRST = {
     "personal": "personal_digest",
     "salt": "salt",
 }
-COVERED: dict[int, dict[str, str]] = {1: _FIRST, 2: {**_FIRST, "impersonator": "impersonator_id", "session": "session"}}
+COVERED: dict[int, dict[str, str]] = {
+    1: _FIRST,
+    2: {
+        **_FIRST,
+        "impersonator": "impersonator_id",
+        "session": "session",
+        "tags": "compliance_tags",
+        "tags_version": "tags_version",
+    },
+}
 
 
 def covered(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,12 +71,33 @@ def covered(row: Mapping[str, Any]) -> dict[str, Any]:
     return content
 
 
+class Tagged(models.Func):
+    """Whether the list of tags holds one: exactly that one, where LIKE would take SOC2 for a part of SOC2-TYPE1."""
+
+    output_field = models.BooleanField()
+
+    def __init__(self, framework: str) -> None:
+        super().__init__("compliance_tags")
+        self.framework = framework
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        sql, params = self.source_expressions[0].as_sql(compiler, connection)
+        return f"INSTR({sql}, %s) > 0", (*params, json.dumps(self.framework))  # with its quotes, as in the stored text
+
+    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        sql, params = self.source_expressions[0].as_sql(compiler, connection)
+        return f"jsonb_exists({sql}, %s)", (*params, self.framework)
+
+
 class AuditEntryQuerySet(AppendOnlyQuerySet["AuditEntry"]):
     def since(self, at: datetime) -> Self:
         return self.filter(timestamp__gte=at)
 
     def by(self, user: Any) -> Self:
         return self.filter(actor=user)
+
+    def evidence_for(self, framework: str) -> Self:
+        return self.filter(Tagged(framework))
 
     def about(self, obj: models.Model) -> Self:
         return self.filter(resource_type=obj._meta.label_lower, resource_id=str(getattr(obj, "uid", obj.pk)))
@@ -123,6 +156,8 @@ class AuditEntry(AbstractLogEntry):
     error_message = models.CharField(max_length=500, blank=True)
     request_id = models.CharField(max_length=64, blank=True)
     session = models.CharField(max_length=16, blank=True)
+    compliance_tags = models.JSONField(default=list)
+    tags_version = models.CharField(max_length=8, blank=True)
     personal_digest = models.CharField(max_length=64)
     salt = models.CharField(max_length=32)
     mac = models.CharField(max_length=64)
@@ -232,6 +267,8 @@ class AuditEntry(AbstractLogEntry):
         self.object_pk = clean(str(self.object_pk))
         self.resource_id = self.resource_id or self.object_pk
         self.error_message = clean(self.error_message)[:500]
+        self.compliance_tags = list(tags_of(self.event, self.resource_type, self.action))
+        self.tags_version = TAGS_VERSION
         self.changes, values = split_personal(self.resource_type, clean(self.changes or {}))
         data = clean(self.additional_data or {})
         self.additional_data = {key: value for key, value in data.items() if key not in PERSONAL_KEYS}

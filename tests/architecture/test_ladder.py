@@ -66,6 +66,7 @@ def test_events_are_registered_once_and_named_in_the_past():
         "tokens:issued",
         "tokens:refused",
         "tokens:revoked",
+        "trail:reported",
         "zones:changed",
     ]
 
@@ -115,6 +116,8 @@ def test_a_second_registration_is_refused():
 NOT_AUDITED = {
     "audit.auditentry": "the trail itself",
     "audit.auditpersonal": "the trail itself",
+    "rollups.daycount": "follows from the entries",
+    "rollups.dayuser": "follows from the entries",
     "access.accesstrace": "a log of its own, kept for 30 days; that there was a refusal has its entry",
     "rbac.unitpath": "follows from units",
     "compliance.result": "written once; each is told by controls:evaluated",

@@ -27,6 +27,7 @@ from django.test.utils import setup_databases, teardown_databases
 from accounts.models import User
 from audit.models import AuditEntry, AuditPersonal
 from audit.sealing.models import Leaf, Pending
+from audit.tags import VERSION, tags_of
 
 BATCH = 20_000
 USERS = 500
@@ -168,6 +169,8 @@ def _rows(count: int, users: list[User], days: int, until: datetime, dice: rando
             resource_id=resource,
             changes=kind["changes"],
             additional_data=kind["data"],
+            compliance_tags=kind["tags"],
+            tags_version=VERSION,
             success=not failed,
             error_message="You don't have the permission findings:triage." if failed else "",
             request_id="" if kind["system"] else request,
@@ -207,6 +210,7 @@ def _kinds() -> tuple[list[dict[str, Any]], list[float]]:
             "system": event.startswith(("scans:", "controls:")) or kind == "compliance.result",
             "content_type": ContentType.objects.get_for_model(apps.get_model(kind)).pk if kind else None,
             "changes": json.dumps(_changes(action)) if action in (CREATE, UPDATE, DELETE) else None,
+            "tags": json.dumps(tags_of(event, kind, action)),
             "data": json.dumps({"reason": "what people write as a reason, a line long"} if event else {}),
         }
         for event, action, kind, _, failing in rows

@@ -1,0 +1,3 @@
+from opssight.kernel.events import register
+
+TRAIL_REPORTED = register("trail:reported")
