@@ -6,23 +6,24 @@ a few thousand rows at most. A page that ends before it is full says how far it 
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
 from django.contrib.contenttypes.models import ContentType
-from django.db.models import F, Q, TextField, Value
+from django.db.models import F, Q, QuerySet, TextField, Value
 from django.db.models.expressions import Expression
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast, Coalesce
 from django.db.models.lookups import Exact, IContains, In
 
-from audit.models import AuditEntry, AuditEntryQuerySet, AuditPersonal
+from audit.models import AuditEntry, AuditPersonal
 from opssight.kernel.pagination import Page, Road, Span, seek
 
+ACTIONS = {0: "CREATE", 1: "UPDATE", 2: "DELETE", 3: "READ"}
 ORDER = ["-timestamp", "-id"]
 # How many rows a page may look at: of neighbours, of rows that an index finds here and there, and where words are read.
-NEAR, FAR, WORDS = 10_000, 3_000, 3_000
+NEAR, FAR, WORDS = 10_000, 3_000, 2_000
 FEW = 2_000  # so many entries of one address are sorted by hand: no index has them in the order of the list
 
 Condition = Q | Expression
@@ -34,7 +35,6 @@ class Part:
 
     checked: Sequence[Condition]
     indexed: Q | None = None
-    exact: bool = True  # whether `indexed` says all of it
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,20 @@ class Conditions:
     address: str = ""
     text: str = ""
 
+    def told(self) -> dict[str, Any]:
+        """What is asked for, as an entry keeps it: what may name a person under keys that are kept apart."""
+        asked = {name: value for name, value in asdict(self).items() if value not in (None, "", frozenset())}
+        if actions := asked.pop("actions", None):
+            asked["actions"] = [ACTIONS[number] for number in sorted(actions)]
+        apart: dict[str, Any] = {name: asked.pop(name) for name in ("address", "text") if name in asked}
+        return {"filter": asked, **apart}
+
 
 @dataclass(frozen=True)
 class Search:
     """`rows` are the entries that the reader may see."""
 
-    rows: AuditEntryQuerySet
+    rows: QuerySet[AuditEntry]
     asked: Conditions = field(default_factory=Conditions)
 
     def page(self, cursor: str | None, limit: int) -> Page[AuditEntry]:
@@ -81,7 +89,7 @@ class Search:
 
     def _road(self, parts: list[Part], taken: Part | None) -> Road[AuditEntry]:
         index = self.rows.filter(taken.indexed) if taken and taken.indexed else self.rows
-        checks = [check for part in parts if part is not taken or not part.exact for check in part.checked]
+        checks = [check for part in parts if part is not taken for check in part.checked]
         near = NEAR if index is self.rows else FAR
         return Road(index, index.filter(*checks) if checks else index, min(near, WORDS) if self.asked.text else near)
 
@@ -96,8 +104,7 @@ class Search:
         if asked.actor is not None:
             yield Part([_is("actor_id", asked.actor)], Q(actor=asked.actor))
         if asked.actor_kind:
-            nobody, kind = _is("actor_id", -1), _is("actor_kind", asked.actor_kind)
-            yield Part([nobody, kind], Q(actor=None), exact=False)
+            yield Part([_is("actor_id", -1), _is("actor_kind", asked.actor_kind)])
         if asked.event:
             yield Part([_is("event", asked.event)], Q(event=asked.event))
         if asked.success is not None:
