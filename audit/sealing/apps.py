@@ -5,3 +5,6 @@ class SealingConfig(AppConfig):
     name = "audit.sealing"
     label = "sealing"
     verbose_name = "Sealed trail"
+
+    def ready(self) -> None:
+        from audit.sealing import events  # noqa: F401  (registers)

@@ -40,6 +40,7 @@ class Leaf(AppendOnlyModel):
 
     class Meta:
         default_permissions = ()
+        indexes = [models.Index(fields=["position"], name="leaf_quarantined", condition=models.Q(quarantined=True))]
 
     def __str__(self) -> str:
         return f"leaf {self.position}"
@@ -86,3 +87,32 @@ class Checkpoint(AppendOnlyModel):
 
     def __str__(self) -> str:
         return f"checkpoint of {self.size} at {self.at:%Y-%m-%d %H:%M:%S}"
+
+
+class DeliveryQuerySet(models.QuerySet["Delivery"]):
+    def waiting(self) -> Self:
+        return self.filter(at=None)
+
+
+class Delivery(models.Model):
+    """A checkpoint on its way to one anchor; `at` is when the anchor took it."""
+
+    checkpoint = models.ForeignKey(Checkpoint, on_delete=models.PROTECT, related_name="deliveries")
+    anchor = models.CharField(max_length=255)
+    at = models.DateTimeField(null=True)
+    attempts = models.PositiveIntegerField(default=0)
+    next_try = models.DateTimeField()
+    error = models.CharField(max_length=300, blank=True)
+    told = models.BooleanField(default=False, help_text="that it is late stands in the trail")
+
+    objects = DeliveryQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["anchor", "checkpoint"], name="delivered_once")]
+        indexes = [
+            models.Index(fields=["anchor", "checkpoint"], name="delivery_waiting", condition=models.Q(at__isnull=True))
+        ]
+
+    def __str__(self) -> str:
+        return f"checkpoint {self.checkpoint_id} to {self.anchor}"

@@ -1,0 +1,6 @@
+from opssight.kernel.events import register
+
+QUARANTINED = register("trail:quarantined", severity="critical", security=True)
+STOPPED = register("trail:stopped", severity="critical", security=True)
+ANCHOR_FAILED = register("trail:anchor_failed", severity="high", security=True)
+ANCHOR_RECOVERED = register("trail:anchor_recovered")
