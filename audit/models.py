@@ -234,3 +234,7 @@ class AuditPersonal(models.Model):
 
     def __str__(self) -> str:
         return f"personal part of #{self.entry_id}"
+
+    def content(self) -> dict[str, Any]:
+        """What the entry's `personal_digest` covers."""
+        return self.data

@@ -303,9 +303,6 @@ class Walk:
 
     def end(self) -> None:
         """All leaves are pushed. What tells of more of them tells that some are gone."""
-        signed = self.newest.size if self.newest else 0
-        if self.size > signed:
-            self.report.problem("unsigned_leaves", signed, f"no checkpoint binds the last {self.size - signed} entries")
         for checkpoint, note, is_anchor in chain([self.stop] if self.stop else [], self.stops):
             said = f"{checkpoint.size} entries on {checkpoint.time}, and there are {self.size}"
             if is_anchor:
@@ -313,6 +310,9 @@ class Walk:
             else:
                 self._judge(checkpoint, note, None)
                 self.report.once("tail_missing", self.size, f"a checkpoint tells of {said}")
+        signed = self.newest.size if self.newest else 0
+        if signed < self.size:
+            self.report.problem("unsigned_leaves", signed, f"no checkpoint binds the last {self.size - signed} entries")
 
     def _in_form(self, notes: Iterable[str]) -> Iterator[tuple[Checkpoint, str]]:
         for note in notes:

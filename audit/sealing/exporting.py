@@ -16,11 +16,11 @@ from django.utils import timezone
 from audit import verify
 from audit.canonical import instant
 from audit.sealing.events import TRAIL_EXPORTED
-from audit.sealing.keys import public_keys, signing_key
+from audit.sealing.keys import public_keys, sign
 from audit.sealing.models import Checkpoint, Leaf
-from audit.sealing.proofs import DoesNotFit, checkpoint_of, full_subtrees, subtree_hashes
+from audit.sealing.proofs import LOOK, DoesNotFit, checkpoint_of, full_subtrees, subtree_hashes
 from audit.sealing.reading import sealed
-from audit.sealing.sealer import seal_all
+from audit.sealing.sealer import catch_up
 from opssight.kernel.errors import Refusal
 
 README = """A part of the audit trail of {origin}: entries #{start} to before #{end} of {size}.
@@ -63,7 +63,7 @@ def part(start: int | None = None, end: int | None = None, *, since: datetime | 
     Positions follow the order of sealing, so that a part by time may hold some entries from just outside of it.
     """
     exported_at = timezone.now()
-    seal_all()
+    catch_up()
     checkpoint = checkpoint_of()
     leaves = Leaf.objects.filter(position__lt=checkpoint.size)
     if since is not None:
@@ -94,8 +94,8 @@ def write_bundle(chosen: Part, path: Path) -> str:
     except BaseException:
         os.unlink(temporary)
         raise
-    # `from` and `to` are positions; so the entry itself is never a part of what it tells of.
-    TRAIL_EXPORTED.emit(**{"from": chosen.start, "to": chosen.end, "size": chosen.checkpoint.size, "sha256": digest})
+    told: dict[str, Any] = {"from": chosen.start, "to": chosen.end, "size": chosen.checkpoint.size, "sha256": digest}
+    TRAIL_EXPORTED.emit(**told)
     return digest
 
 
@@ -125,9 +125,10 @@ def _write(chosen: Part, file: IO[bytes]) -> None:
         member = _Member(bundle, "entries.jsonl")
         for row in sealed(start, end):
             if row.entry is None:
-                raise DoesNotFit(f"The entry of position {row.position} is gone. Run manage.py verify_trail.")
-            erased += row.entry.personal is None
-            member.write(verify.entry_line(row.position, row.entry.data, row.entry.mac, row.entry.personal))
+                raise DoesNotFit(f"The entry of position {row.position} is gone. {LOOK}")
+            erased += row.personal is None
+            mac = row.entry.row.mac if row.entry.row else ""
+            member.write(verify.entry_line(row.position, row.entry.data, mac, row.personal))
         files["entries.jsonl"] = member.close()
 
         member = _Member(bundle, "checkpoints.txt")
@@ -160,4 +161,4 @@ def _write(chosen: Part, file: IO[bytes]) -> None:
         }
         raw = json.dumps(manifest, indent=1).encode()
         bundle.writestr("manifest.json", raw)
-        bundle.writestr("manifest.sig", verify.encoded(signing_key().sign(raw)))
+        bundle.writestr("manifest.sig", verify.encoded(sign(raw)))

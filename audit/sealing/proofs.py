@@ -47,7 +47,7 @@ def inclusion_path(position: int, start: int, end: int) -> list[Span]:
 
 
 def consistency_path(first: int, start: int, end: int, *, known: bool = True) -> list[Span]:
-    """SUBPROOF of RFC 6962: the subtrees that show the tree of `first` leaves as the beginning of that over [start, end).
+    """SUBPROOF of RFC 6962: the subtrees that show the first `first` leaves as the beginning of those up to `end`.
 
     `known`: the verifier has the hash of this whole subtree already.
     """
@@ -75,8 +75,10 @@ def full_subtrees(start: int, end: int) -> list[tuple[int, int]]:
 
 
 def subtree_hashes(wanted: Iterable[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
-    """The roots of full subtrees. A subtree is made of the leaves or stored nodes right below it: at most 255 rows each,
-    in one query for each stored level. DoesNotFit where a row is missing."""
+    """The roots of full subtrees, each made of the leaves or nodes stored right below: one query for each stored level.
+
+    DoesNotFit where a row is missing.
+    """
     parts: dict[int, dict[tuple[int, int], range]] = {}
     for level, index in set(wanted):
         base = max(stored for stored in (0, *NODE_LEVELS) if stored <= level)

@@ -1,51 +1,42 @@
-"""The log in order of position, a few thousand entries at a time: the entry behind each leaf, and its side row."""
+"""The log in the order of its positions, a few thousand at a time: each leaf with its entry and side row."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from audit import verify
-from audit.models import AuditEntry
+from django.db import DEFAULT_DB_ALIAS
+
+from audit.models import AuditPersonal
+from audit.sealing.entries import Read, read
 from audit.sealing.models import Leaf
 
 CHUNK = 4_000
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """`data` are its canonical bytes, `personal` its side row as a bundle holds it, None where it is gone."""
-
-    pk: int
-    uid: str
-    event: str
-    data: bytes
-    mac: str
-    personal_digest: str
-    personal: dict[str, Any] | None
-
-
-@dataclass(frozen=True, slots=True)
 class Sealed:
+    """`entry` is None where it is gone. `personal` is as a bundle holds it, None where it is gone."""
+
     position: int
     hash: bytes
     quarantined: bool
     entry_id: int
-    entry: Entry | None
+    entry: Read | None
+    personal: dict[str, Any] | None
 
 
 def sealed(start: int, end: int) -> Iterator[Sealed]:
-    """Leaves from position `start` to before `end`, with their entries. Each chunk is read as of its own moment."""
+    """Positions from `start` to before `end`, as far as there are leaves. Each chunk is read at a moment of its own."""
     for first in range(start, end, CHUNK):
-        here = Leaf.objects.filter(position__gte=first, position__lt=min(first + CHUNK, end))
-        leaves = here.order_by("position").values_list("position", "hash", "quarantined", "entry_id")
-        rows = AuditEntry.objects.filter(leaf__in=here).select_related("personal").order_by()
-        entries = {row.pk: _entry(row) for row in rows}
+        here = Leaf.objects.filter(position__gte=first, position__lt=min(first + CHUNK, end)).order_by("position")
+        leaves = list(here.values_list("position", "hash", "quarantined", "entry_id"))
+        ids = [entry_id for *_, entry_id in leaves]
+        entries = {entry.id: entry for entry in read(ids, using=DEFAULT_DB_ALIAS)}
+        sides = personal_of(ids)
         for position, digest, quarantined, entry_id in leaves:
-            yield Sealed(position, bytes(digest), quarantined, entry_id, entries.get(entry_id))
+            yield Sealed(position, bytes(digest), quarantined, entry_id, entries.get(entry_id), sides.get(entry_id))
 
 
-def _entry(row: AuditEntry) -> Entry:
-    side = getattr(row, "personal", None)
-    personal = {"data": row.person, "salt": side.salt} if side else None
-    data = verify.canonical(row.covered())
-    return Entry(row.pk, str(row.uid), row.event, data, row.mac, row.personal_digest, personal)
+def personal_of(ids: list[int]) -> dict[int, dict[str, Any]]:
+    sides = AuditPersonal.objects.filter(entry_id__in=ids)
+    return {side.entry_id: {"data": side.content(), "salt": side.salt} for side in sides}

@@ -1,37 +1,37 @@
 """The database against all there is to check it by: MACs, hashes, the signed checkpoints, anchors, receipts.
 
-It reads a few thousand rows at a time and holds no transaction, so that nobody waits for it. Below the newest checkpoint
-at its beginning an honest log never changes; what lies above is looked at in single statements, each a moment of its own.
+It reads a few thousand rows at a time and holds no transaction, so that nobody waits for it. What was sealed before it
+begins never changes in an honest log; all else is looked at in single statements, each a moment of its own.
 """
 
 import hmac
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Iterator
 from functools import cache
 from hashlib import sha256
 from heapq import merge
-from itertools import islice
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection
 from django.utils import timezone
 
 from audit import verify
 from audit.models import AuditEntry
+from audit.sealing.entries import Read, read
 from audit.sealing.events import TRAIL_TAMPERED, TRAIL_VERIFIED
-from audit.sealing.keys import public_keys
-from audit.sealing.models import Checkpoint, Leaf, Pending, Verification
-from audit.sealing.proofs import full_subtrees
-from audit.sealing.reading import Entry, entries, sealed
+from audit.sealing.keys import is_ours, public_keys
+from audit.sealing.models import Checkpoint, Node, Pending, Verification
+from audit.sealing.reading import personal_of, sealed
+from audit.sealing.tree import Growing
 from audit.verify import Report, Unreadable, Walk
 
 # What an erasure says in its `data`: {"positions": [[first, last], …]} of the entries that lost their personal part.
 ERASED = "gdpr:erased"
 RECENT_ANCHORS = 1 << 20  # bytes at the end of an anchor file, for a verification of what is new
-RECEIPTS_AT_ONCE = 500
+RECEIPTS_AT_ONCE, WAITING_AT_ONCE, NODES_AT_ONCE = 500, 4_000, 1_000
 
 
 @cache
@@ -71,7 +71,9 @@ def verify_and_keep(*, since_last: bool = False, anchors: list[str] | None = Non
     return report
 
 
-def verify_log(*, since_last: bool = False, anchors: list[str], receipts: list[str]) -> tuple[Report, Checkpoint | None]:
+def verify_log(
+    *, since_last: bool = False, anchors: list[str], receipts: list[str]
+) -> tuple[Report, Checkpoint | None]:
     """The report, and the checkpoint up to which it went. What can't be read is an error in the report."""
     report = Report()
     newest = None
@@ -103,7 +105,7 @@ def _configured_anchor() -> list[str]:
 
 class _Run:
     def __init__(self, report: Report, since_last: bool, anchors: list[str]) -> None:
-        self.report, self.anchors = report, anchors
+        self.report, self.anchors, self.keys, self.erased = report, anchors, public_keys(), Erased()
         checkpoint_id, last = _row(
             "SELECT (SELECT max(id) FROM sealing_checkpoint), (SELECT max(position) FROM sealing_leaf)"
         )
@@ -130,52 +132,64 @@ class _Run:
             gone = f"on {done.verified_at:%Y-%m-%d %H:%M} there were {done.verified_size}, and there are {self.end}"
             self.report.problem("tail_missing", self.end, gone)
         for found in Checkpoint.objects.filter(size=done.verified_size).order_by("-pk"):
-            if verify.note_digest(found.note).hex() == done.verified_checkpoint:
+            if verify.note_digest(found.note).hex() == done.verified_checkpoint and fits(found):
                 return found
-        gone = f"the checkpoint of {done.verified_size} entries that was verified last is gone"
+        gone = f"the checkpoint of {done.verified_size} entries that was verified last is gone or changed"
         self.report.problem("checkpoint_missing", done.verified_size, gone)
         return None
 
     def _walk(self) -> None:
-        tree, start, previous, first_id = verify.Range(), 0, b"", 0
+        tree, start, previous, first_id = Growing(), 0, b"", 0
         if self.resumed is not None:
-            start, previous, first_id = self.resumed.size, verify.note_digest(self.resumed.note), self.resumed.pk
-            tree = _tree_of(self.resumed)
-            if tree.root() != verify.Checkpoint.parse(self.resumed.note)[0].root:
-                said = "its stored peaks do not give the root that it signs"
-                self.report.problem("checkpoint_form", start, said)
-        walk = Walk(tree, public_keys(), self.report, previous, gap=1 << 62)
-        origins = {key.name for key in public_keys()}
+            tree = Growing(self.resumed.size, bytes(self.resumed.peaks))
+            start, previous, first_id = tree.size, verify.note_digest(self.resumed.note), self.resumed.pk
+        walk = Walk(tree, self.keys, self.report, previous, gap=1 << 62)
+        origins = {key.name for key in self.keys}
         tail = RECENT_ANCHORS if self.resumed else 1 << 62
-        known = merge(*(verify.anchored(path, origins, tail) for path in self.anchors), key=lambda one: one[0].size)
-        walk.start(self._notes(first_id), (one for one in known if one[0].size > start or first_id == 0))
-        erased = _erased_positions()
+        anchors = merge(*(verify.anchored(path, origins, tail) for path in self.anchors), key=lambda one: one[0].size)
+        walk.start(self._notes(first_id), (one for one in anchors if not self.resumed or one[0].size > start))
         for leaf in sealed(start, self.end):
             self.report.checked += 1
             if leaf.position != walk.size:
-                gap = f"there are no entries from #{walk.size} to #{leaf.position - 1}"
-                self.report.problem("leaf_gap", walk.size, gap)
+                gone = f"there are no entries from #{walk.size} to #{leaf.position - 1}"
+                self.report.problem("leaf_gap", walk.size, gone)
                 walk.skip_to(leaf.position)
             if leaf.entry is None:
                 self.report.problem("entry_missing", leaf.position, f"the entry with id {leaf.entry_id} is gone")
             else:
                 if verify.leaf_hash(leaf.entry.data) != leaf.hash:
-                    self.report.problem("entry_changed", leaf.position, f"entry {leaf.entry.uid} is not as it was sealed")
-                self._judge(leaf.entry, leaf.position, leaf.quarantined, erased)
+                    self.report.problem("entry_changed", leaf.position, f"{_name(leaf.entry)} is not as it was sealed")
+                self._judge(leaf.entry, leaf.personal, leaf.position, quarantined=leaf.quarantined)
             walk.push(leaf.hash)
+            if len(tree.completed) > NODES_AT_ONCE:
+                self._nodes(tree)
         walk.end()
-        self._nodes(start)
+        if walk.whole:
+            self._nodes(tree)
 
-    def _judge(self, entry: Entry, position: int | None, quarantined: bool, erased: Callable[[int], bool]) -> None:
-        report = self.report
-        if mac_of(entry.data) != entry.mac:
-            kind = "quarantined" if quarantined else "mac_wrong"
-            report.problem(kind, position, f"entry {entry.uid} was not written, or not like this, by OpsSight")
-        if entry.personal is None:
-            if position is None or not erased(position):
-                report.problem("personal_missing", position, f"entry {entry.uid} lost its personal part, and no erasure did it")
-        elif verify.personal_digest(entry.personal["salt"], entry.personal["data"]) != entry.personal_digest:
-            report.problem("personal_changed", position, f"the personal part of entry {entry.uid} is not the one it had")
+    def _judge(self, entry: Read, personal: Any, position: int | None, *, quarantined: bool = False) -> None:
+        report, name = self.report, _name(entry)
+        if not entry.genuine:
+            report.problem("quarantined" if quarantined else "mac_wrong", position, f"OpsSight did not write {name} so")
+        if entry.row is None:
+            return
+        if personal is None:
+            if not self.erased.covers(position):
+                report.problem("personal_missing", position, f"{name} has no personal part, and no erasure tells why")
+        elif verify.personal_digest(personal["salt"], personal["data"]) != entry.row.personal_digest:
+            report.problem("personal_changed", position, f"the personal part of {name} is not the one it had")
+
+    def _nodes(self, tree: Growing) -> None:
+        """The stored nodes are what was computed. Proofs are made of them."""
+        for level in {level for level, _, _ in tree.completed}:
+            wanted = {position: digest for at, position, digest in tree.completed if at == level}
+            rows = Node.objects.filter(level=level, position__gte=min(wanted), position__lte=max(wanted))
+            stored = {position: bytes(digest) for position, digest in rows.values_list("position", "hash")}
+            if stored != wanted:
+                first = min(at for at in stored.keys() | wanted.keys() if stored.get(at) != wanted.get(at))
+                said = f"the stored node of level {level} at {first} is not that of its entries"
+                self.report.once("root_wrong", first << level, said)
+        tree.completed.clear()
 
     def _notes(self, first_id: int) -> Iterator[str]:
         if self.newest is None:
@@ -186,13 +200,13 @@ class _Run:
                 self.report.problem("checkpoint_form", size, f"a checkpoint is filed under {size} and says otherwise")
             yield note
 
-    def _nodes(self, start: int) -> None:
-        pass
-
     def _waiting(self) -> None:
         """What is not sealed yet has its MAC already."""
-        for entry in entries(AuditEntry.objects.filter(pk__in=Pending.objects.values("pk")), {}):
-            self._judge(entry, None, False, lambda position: False)
+        waiting = Pending.objects.order_by("pk").values_list("pk", flat=True).iterator()
+        while ids := list(islice(waiting, WAITING_AT_ONCE)):
+            sides = personal_of(ids)
+            for entry in read(ids, using=DEFAULT_DB_ALIAS):
+                self._judge(entry, sides.get(entry.id), None)
 
     def _statement(self, kind: str, detail: str, query: str) -> None:
         with connection.cursor() as cursor:
@@ -210,6 +224,55 @@ class _Run:
                 if macs.get(uid) != mac:
                     said = f"the entry {uid}, written {at}, is not here as it was"
                     self.report.problem("receipt_missing", None, said)
+
+
+def fits(checkpoint: Checkpoint) -> bool:
+    """Whether what is stored beside the note is what the note signs."""
+    try:
+        signed, tree = verify.Checkpoint.parse(checkpoint.note)[0], Growing(checkpoint.size, bytes(checkpoint.peaks))
+        return is_ours(checkpoint.note) and (signed.size, signed.root) == (tree.size, tree.root())
+    except ValueError:
+        return False
+
+
+class Erased:
+    """The positions whose personal part may be gone: what genuine entries tell of erasures."""
+
+    def __init__(self) -> None:
+        self.newest: int | None = None
+        self.starts: list[int] = []
+        self.reach: list[int] = []
+
+    def covers(self, position: int | None) -> bool:
+        if position is None:
+            return False
+        if not self._covers(position):
+            self._read()  # it may have been erased a moment ago
+        return self._covers(position)
+
+    def _covers(self, position: int) -> bool:
+        before = bisect_right(self.starts, position)
+        return before > 0 and self.reach[before - 1] >= position
+
+    def _read(self) -> None:
+        ids = list(AuditEntry.objects.filter(event=ERASED, pk__gt=self.newest or 0).values_list("pk", flat=True))
+        if not ids:
+            return
+        told = [entry.row.additional_data for entry in read(ids, using=DEFAULT_DB_ALIAS) if entry.genuine]
+        spans = [(int(first), int(last)) for data in told for first, last in data["positions"]]
+        spans = sorted([*spans, *zip(self.starts, self.reach, strict=True)])
+        self.newest, self.starts = max(ids), [first for first, _ in spans]
+        self.reach = list(accumulate((last for _, last in spans), max))
+
+
+def _name(entry: Read) -> str:
+    return f"entry {entry.row.uid}" if entry.row else f"the unreadable entry with id {entry.id}"
+
+
+def _row(query: str) -> Any:
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        return cursor.fetchone()
 
 
 # Each is one statement, and so one moment: sealing moves an entry from the outbox to the leaves in one transaction.
