@@ -1,3 +1,3 @@
 from opssight.kernel.events import register
 
-TRAIL_EXPORTED = register("trail:exported", security=True)
+TRAIL_EXPORTED = register("trail:exported", severity="low", security=True)

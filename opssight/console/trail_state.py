@@ -1,4 +1,4 @@
-"""How the trail as a whole stands: sealed, verified, anchored. Each of these can be missing, late or wrong by itself."""
+"""How the trail as a whole stands: sealed, verified, anchored. Each can be missing, late or wrong by itself."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field

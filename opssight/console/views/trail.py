@@ -3,6 +3,7 @@ from datetime import UTC, date, timedelta
 from functools import partial
 from typing import Any
 
+from auditlog.registry import auditlog  # type: ignore[import-untyped]
 from django.db.models import QuerySet
 from django.forms import BoundField
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -12,10 +13,9 @@ from django.utils import timezone
 from audit.export import FORMATS, LIMIT, export
 from audit.filters import NOBODY, SPANS, TrailForm
 from audit.models import AuditEntry
-from audit.registry import followed
 from audit.rollups.services import days
-from audit.search import ACTIONS, Conditions, Search
 from audit.sealing.models import Checkpoint
+from audit.search import ACTIONS, Conditions, Search
 from opssight.console import trail_state
 from opssight.console.charts import calendar
 from opssight.console.filters import Asked
@@ -55,7 +55,7 @@ RESULTS = {"true": "done", "false": "refused or failed"}
 @guarded("trail:read")
 def trail(request: HttpRequest) -> HttpResponse:
     asked, form = Asked(request.GET), TrailForm(request.GET)
-    context: dict[str, Any] = {"asked": asked, "groups": _groups(asked, form), **CHOICES, **trail_state.banner()}
+    context: dict[str, Any] = {"asked": asked, "groups": _groups(asked, form), **_choices(), **trail_state.banner()}
     if problems := _problems(form):
         return render(request, "audit/trail.html", {**context, "problems": problems}, status=400)
     conditions = form.conditions()
@@ -95,7 +95,7 @@ def trail_export(request: HttpRequest) -> HttpResponseBase:
         problems.append(f"{wanted[:20]} is no format of an export. There are: {', '.join(FORMATS)}.")
     if problems:
         asked = Asked(query)
-        context = {"asked": asked, "groups": _groups(asked, form), "problems": problems, **CHOICES}
+        context = {"asked": asked, "groups": _groups(asked, form), "problems": problems, **_choices()}
         return render(request, "audit/trail.html", {**context, **trail_state.banner()}, status=400)
     return export(Search(_entries(request), form.conditions()), wanted)
 
@@ -106,7 +106,7 @@ def _entries(request: HttpRequest) -> QuerySet[AuditEntry]:
 
 
 def _problems(form: TrailForm) -> list[str]:
-    """A sentence for each parameter that is unknown or can't be read: leaving one out would show more than was asked."""
+    """A sentence for each parameter that can't be read: leaving one out would show more than was asked for."""
     known = form.fields.keys() | PLACES
     told = [f"{name[:40]} is nothing that the trail is filtered by." for name in form.data if name not in known]
     told += [f"{name} stands twice in the address." for name, values in form.data.lists() if len(values) > 1]
@@ -115,14 +115,16 @@ def _problems(form: TrailForm) -> list[str]:
 
 # --- filters --------------------------------------------------------------------------------------------------------
 
-CHOICES = {
-    "actions": ACTIONS.values(),
-    "results": RESULTS.items(),
-    "spans": SPANS,
-    "nobody": NOBODY,
-    "events": sorted(registry),
-    "types": sorted(followed()),
-}
+
+def _choices() -> dict[str, Any]:
+    return {
+        "actions": ACTIONS.values(),
+        "results": RESULTS.items(),
+        "spans": SPANS,
+        "nobody": NOBODY,
+        "events": sorted(registry),
+        "types": sorted(model._meta.label_lower for model in auditlog.get_models()),
+    }
 
 
 def _groups(asked: Asked, form: TrailForm) -> list[Group]:

@@ -1,27 +1,11 @@
 """What the sealer makes of committed entries, and what it does with forged ones."""
 
-import base64
-import json
-from datetime import timedelta
-from hashlib import sha256
-
-import pytest
-from django.conf import settings as configured
-from django.db import connection, transaction
-from django.utils import timezone
-from hypothesis import given
-from hypothesis import strategies as st
-
-from audit import guard, verify
-from audit.canonical import canonical, clean
+from audit import verify
+from audit.canonical import canonical
 from audit.models import AuditEntry
-from audit.sealing import keys, sealer
-from audit.sealing.entries import read
-from audit.sealing.models import Checkpoint, Leaf, Node, Pending
-from audit.sealing.sealer import CannotSeal, seal
-from audit.sealing.tree import Growing
+from audit.sealing.models import Leaf, Pending
+from audit.sealing.sealer import seal
 from opssight.kernel.events import registry
-from tests.audit.sealing.reference import root_of
 
 
 def write(number: int = 1) -> list[AuditEntry]:
