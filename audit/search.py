@@ -54,6 +54,11 @@ class Conditions:
     address: str = ""
     text: str = ""
 
+    @property
+    def span(self) -> Q:
+        since = Q(timestamp__gte=self.since) if self.since else Q()
+        return since & (Q(timestamp__lt=self.until) if self.until else Q())
+
     def told(self) -> dict[str, Any]:
         """What is asked for, as an entry keeps it: what may name a person under keys that are kept apart."""
         asked = {name: value for name, value in asdict(self).items() if value not in (None, "", frozenset())}
@@ -81,6 +86,11 @@ class Search:
         while page.older:
             page = self.page(page.older, limit)
             yield page
+
+    def countable(self) -> QuerySet[AuditEntry] | None:
+        """All rows, where one index finds them and nothing else has to be looked at."""
+        road = self._roads()[0]
+        return road.index.filter(self.asked.span) if road.index is road.wanted else None
 
     def _roads(self) -> list[Road[AuditEntry]]:
         parts = list(self._parts())

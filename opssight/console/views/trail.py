@@ -2,12 +2,14 @@ from dataclasses import dataclass
 from datetime import UTC, date, timedelta
 from functools import partial
 from typing import Any
+from uuid import UUID
 
-from auditlog.registry import auditlog  # type: ignore[import-untyped]
+from auditlog.registry import auditlog
 from django.db.models import QuerySet
 from django.forms import BoundField
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
 from django.utils import timezone
 
 from audit.export import FORMATS, LIMIT, export
@@ -18,6 +20,7 @@ from audit.sealing.models import Checkpoint
 from audit.search import ACTIONS, Conditions, Search
 from opssight.console import trail_state
 from opssight.console.charts import calendar
+from opssight.console.counting import ask
 from opssight.console.filters import Asked
 from opssight.console.lists import links, page_by
 from opssight.kernel.events import registry
@@ -56,7 +59,7 @@ RESULTS = {"true": "done", "false": "refused or failed"}
 def trail(request: HttpRequest) -> HttpResponse:
     asked, form = Asked(request.GET), TrailForm(request.GET)
     context: dict[str, Any] = {"asked": asked, "groups": _groups(asked, form), **_choices(), **trail_state.banner()}
-    if problems := _problems(form):
+    if problems := _problems(request.GET, form):
         return render(request, "audit/trail.html", {**context, "problems": problems}, status=400)
     conditions = form.conditions()
     search = Search(_entries(request), conditions)
@@ -68,6 +71,8 @@ def trail(request: HttpRequest) -> HttpResponse:
         **links(request, page),
         **_history(conditions, page.rows),
     }
+    if asked.narrowed and (rows := search.countable()) is not None:
+        context |= ask(request.user, total=rows)
     if not request.GET.get("cursor"):
         context |= _histogram(conditions)
     return render(request, "audit/trail.html", context)
@@ -90,7 +95,7 @@ def trail_export(request: HttpRequest) -> HttpResponseBase:
     query = request.GET.copy()
     wanted = query.pop("format", ["csv"])[-1]
     form = TrailForm(query)
-    problems = _problems(form)
+    problems = _problems(query, form)
     if wanted not in FORMATS:
         problems.append(f"{wanted[:20]} is no format of an export. There are: {', '.join(FORMATS)}.")
     if problems:
@@ -105,11 +110,11 @@ def _entries(request: HttpRequest) -> QuerySet[AuditEntry]:
     return rows.select_related("personal", "leaf")
 
 
-def _problems(form: TrailForm) -> list[str]:
+def _problems(query: QueryDict, form: TrailForm) -> list[str]:
     """A sentence for each parameter that can't be read: leaving one out would show more than was asked for."""
     known = form.fields.keys() | PLACES
-    told = [f"{name[:40]} is nothing that the trail is filtered by." for name in form.data if name not in known]
-    told += [f"{name} stands twice in the address." for name, values in form.data.lists() if len(values) > 1]
+    told = [f"{name[:40]} is nothing that the trail is filtered by." for name in query if name not in known]
+    told += [f"{name} stands twice in the address." for name, values in query.lists() if len(values) > 1]
     return told + [str(text) for texts in form.errors.values() for text in texts]
 
 
@@ -158,15 +163,19 @@ PAGES = {"scanning.finding": "finding", "scanning.scan": "scan"}
 
 def _history(asked: Conditions, rows: list[AuditEntry]) -> dict[str, Any]:
     """One object's entries, and those of one request, are unfolded: they are read from end to end."""
-    if asked.resource_type and asked.resource_id:
-        label = next((row.object_repr for row in rows if row.object_repr), "") or asked.resource_id
-        return {
-            "unfolded": True,
-            "history_of": label,
-            "page_of": PAGES.get(asked.resource_type, ""),
-            "asked_for": asked,
-        }
-    return {"unfolded": bool(asked.request_id)}
+    if not (asked.resource_type and asked.resource_id):
+        return {"unfolded": bool(asked.request_id)}
+    label = next((row.object_repr for row in rows if row.object_repr), asked.resource_id)
+    page = PAGES.get(asked.resource_type)
+    return {"unfolded": True, "history_of": label, "object_page": page and _address(page, asked.resource_id)}
+
+
+def _address(page: str, uid: str) -> str:
+    """Of an object's own page; "" where the id is none of its kind."""
+    try:
+        return reverse(page, args=[UUID(uid)])
+    except ValueError:
+        return ""
 
 
 def _histogram(asked: Conditions) -> dict[str, Any]:
