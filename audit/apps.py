@@ -7,9 +7,8 @@ class AuditConfig(AppConfig):
     verbose_name = "Audit trail"
 
     def ready(self) -> None:
-        from audit import permissions, receivers, registry  # noqa: F401  (registers)
+        from audit import events, permissions, receivers, registry  # noqa: F401  (registers)
         from audit.guard import install_after_migration
-        from audit.reports import events  # noqa: F401
 
         registry.register_lower_apps()
         post_migrate.connect(install_after_migration, sender=self, dispatch_uid="audit.guard")

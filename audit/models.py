@@ -29,7 +29,7 @@ from opssight.kernel.ids import new_uid
 SCHEMA = 2
 SALT_BYTES = 16
 MAX_ADDRESS = 45  # an IPv6 address in its longest spelling
-PERSONAL_KEYS = frozenset({"name", "email", "account", "address"})
+PERSONAL_KEYS = frozenset({"name", "email", "account", "address", "text"})
 
 # What MAC and leaf cover: the name in the canonical content, and the column. Other columns follow from these or are set
 # by the database. A column that is added later comes with a new schema, so that older entries still verify.
@@ -174,7 +174,7 @@ class AuditEntry(AbstractLogEntry):
     class Meta(AbstractLogEntry.Meta):
         abstract = False
         default_permissions = ()
-        ordering = ["-id"]
+        ordering = ["-timestamp", "-id"]
         verbose_name = "trail entry"
         verbose_name_plural = "trail entries"
         # Each ends with the order of the lists, so that a page is read off an index however deep it lies. One more

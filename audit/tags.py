@@ -131,8 +131,8 @@ EVIDENCE = (
         },
     ),
     Evidence(
-        "Who took reports from the trail itself",
-        ("trail:reported",),
+        "Who took reports and exports from the trail itself",
+        ("trail:reported", "trail:exported"),
         {"SOC2": ("CC7.2",), "ISO27001": ("A.8.15",), "PCI_DSS": ("10.2.1.3",)},
     ),
 )  # fmt: skip

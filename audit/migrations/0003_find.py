@@ -15,6 +15,10 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.AlterModelOptions(
+            name='auditentry',
+            options={'default_permissions': (), 'get_latest_by': 'timestamp', 'ordering': ['-timestamp', '-id'], 'verbose_name': 'trail entry', 'verbose_name_plural': 'trail entries'},
+        ),
         migrations.RemoveIndex(
             model_name='auditentry',
             name='entry_of_resource',

@@ -23,6 +23,11 @@ def old_keys() -> list[Key]:
     return [Key.parse(text) for text in settings.TRAIL_OLD_KEYS]
 
 
+def public_keys() -> list[Key]:
+    """All of them, newest first."""
+    return [public_key(), *old_keys()]
+
+
 def sign(data: bytes) -> bytes:
     """64 bytes."""
     return _private().sign(data)
@@ -37,6 +42,4 @@ def signed_note(checkpoint: Checkpoint) -> str:
 def is_ours(note: str) -> bool:
     """Whether this log signed the note, with its key or one of its old ones. ValueError where it is no note."""
     checkpoint, signatures = Checkpoint.parse(note)
-    return any(
-        checkpoint.origin == key.name and checkpoint.signed_by(key, signatures) for key in [public_key(), *old_keys()]
-    )
+    return any(checkpoint.origin == key.name and checkpoint.signed_by(key, signatures) for key in public_keys())

@@ -116,3 +116,39 @@ class Delivery(models.Model):
 
     def __str__(self) -> str:
         return f"checkpoint {self.checkpoint_id} to {self.anchor}"
+
+
+class VerificationQuerySet(models.QuerySet["Verification"]):
+    def furthest(self) -> "Verification | None":
+        """The one from which the next can go on."""
+        return self.exclude(verified_checkpoint="").order_by("-verified_size", "-verified_at").first()
+
+
+class Verification(models.Model):
+    """How the last verification of its kind ended. `verified_…` are of the last one that found nothing wrong."""
+
+    class Scope(models.TextChoices):
+        FULL = "full", "the whole log"
+        NEW = "new", "what came since the last verification"
+
+    scope = models.CharField(max_length=4, choices=Scope, unique=True)
+    verdict = models.CharField(max_length=8)
+    started_at = models.DateTimeField()
+    at = models.DateTimeField()
+    size = models.BigIntegerField()
+    checked = models.BigIntegerField()
+    anchored = models.BigIntegerField(null=True, help_text="the largest size that an anchor confirms")
+    counts = models.JSONField(help_text="problems, by kind")
+    problems = models.JSONField(help_text="the first hundred of each kind")
+    error = models.TextField(blank=True)
+    verified_size = models.BigIntegerField(default=0)
+    verified_at = models.DateTimeField(null=True)
+    verified_checkpoint = models.CharField(max_length=64, blank=True, help_text="SHA-256 of its note")
+
+    objects = VerificationQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.get_scope_display()}: {self.verdict}, up to #{self.verified_size}"

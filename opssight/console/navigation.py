@@ -24,6 +24,7 @@ PLACES = {
     "control": "controls",
     "trail": "trail",
     "trail-entry": "trail",
+    "trail-export": "trail",
     "my-security": "my-security",
     "access": "access",
     "renew-codes": "my-security",

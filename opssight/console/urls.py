@@ -15,6 +15,7 @@ urlpatterns = [
     path("compliance/<str:key>", compliance.control, name="control"),
     path("compliance/<str:key>/evaluate", compliance.evaluate, name="evaluate-control"),
     path("trail", trail.trail, name="trail"),
+    path("trail/export", trail.trail_export, name="trail-export"),
     path("trail/<uuid:uid>", trail.entry, name="trail-entry"),
     path("my-security", my_security.my_security, name="my-security"),
     path("access", access.access, name="access"),

@@ -347,9 +347,9 @@ def test_the_trail_is_narrowed_by_each_value_of_a_row(officer, olga, eve):
         e.pk for e in entries if e.what == "accounts:created"
     ]
     updated = [e.pk for e in entries if e.what == "user:update"]
-    assert numbers(officer.get("/trail?event=accounts.user:update")) == updated
+    assert numbers(officer.get("/trail?resource_type=accounts.user&action=update")) == updated
     assert updated[0] in of_olga  # one object, one history: the row's own change stands with its events
-    assert numbers(officer.get("/trail?result=failed")) == []
+    assert numbers(officer.get("/trail?success=false")) == []
     assert numbers(officer.get("/trail?actor=system"))
     assert numbers(officer.get(f"/trail?actor={olga.pk}")) == [e.pk for e in entries if e.actor_id == olga.pk]
 
