@@ -122,7 +122,10 @@ EVIDENCE = (
     ),
     Evidence(
         "That the trail itself is whole, and what happened when it was not",
-        ("trail:quarantined", "trail:stopped", "trail:anchor_failed", "trail:anchor_recovered"),
+        (
+            "trail:quarantined", "trail:stopped", "trail:anchor_failed", "trail:anchor_recovered", "trail:verified",
+            "trail:tampered",
+        ),
         {
             "SOC2": ("CC7.2", "CC7.3"),
             "GDPR": ("5(2)",),
