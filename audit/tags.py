@@ -121,6 +121,16 @@ EVIDENCE = (
         {"SOC2": ("CC4.1", "CC4.2"), "GDPR": ("32(1)(d)",), "ISO27001": ("9.1", "A.5.36")},
     ),
     Evidence(
+        "That the trail itself is whole, and what happened when it was not",
+        ("trail:quarantined", "trail:stopped", "trail:anchor_failed", "trail:anchor_recovered"),
+        {
+            "SOC2": ("CC7.2", "CC7.3"),
+            "GDPR": ("5(2)",),
+            "ISO27001": ("A.5.28", "A.5.33", "A.8.15"),
+            "PCI_DSS": ("10.3.4", "10.7.2"),
+        },
+    ),
+    Evidence(
         "Who took reports from the trail itself",
         ("trail:reported",),
         {"SOC2": ("CC7.2",), "ISO27001": ("A.8.15",), "PCI_DSS": ("10.2.1.3",)},

@@ -1,19 +1,18 @@
 """Counting entries as they are sealed, and reading what they come to."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import date, timedelta
-from itertools import islice
+from collections.abc import Iterable
+from datetime import UTC, date, timedelta
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections
-from django.db.models import Model, Sum
+from django.db.models import Sum
 
 from audit.models import AuditEntry
 from audit.rollups.models import ALL, DayCount, DayUser
 from audit.tags import FRAMEWORKS
 
-ROWS = 2_000  # per statement; SQLite takes 32,766 parameters
+ROWS = 2_000  # per statement
 DAY = timedelta(days=1)
 Action = AuditEntry.Action
 BY_ACTION = {
@@ -22,7 +21,6 @@ BY_ACTION = {
     Action.UPDATE: "updates",
     Action.DELETE: "deletions",
 }
-DAY_OF, USER = ("framework", "day"), ("framework", "day", "user_id")
 COUNTS = ("total", "failed", *BY_ACTION.values(), "events", "unique_users", "without_user")
 
 # What is counted of an entry: UTC day (ISO 8601), account, action, success, frameworks.
@@ -30,11 +28,6 @@ Traits = tuple[str, int | None, int | None, bool, tuple[str, ...]]
 
 
 # --- counting -----------------------------------------------------------------------------------------------------
-
-
-def frameworks_of(tags: Any) -> tuple[str, ...]:
-    """The known ones among the tags of an entry; a forged entry may hold anything there."""
-    return tuple(key for key in FRAMEWORKS if key in tags) if isinstance(tags, list) else ()
 
 
 class Tally:
@@ -56,44 +49,47 @@ class Tally:
                     self.users.add((framework, day, user))
 
 
-def count(entries: Iterable[Mapping[str, Any]], *, using: str = DEFAULT_DB_ALIAS) -> None:
-    """Add entries, given as what their leaves cover, in the transaction that seals them. Each may come only once."""
-    add(Tally(_traits(entry) for entry in entries), using=using)
+def count(entries: Iterable[Any], *, using: str = DEFAULT_DB_ALIAS) -> None:
+    """Add entries (rows by their columns' names) in the transaction that seals them. Each may come only once."""
+    add(Tally(traits(entry) for entry in entries), using=using)
 
 
-def _traits(entry: Mapping[str, Any]) -> Traits:
-    day = entry["timestamp"].partition("T")[0].zfill(10)  # strftime leaves out the zeros of an early (forged) year
-    return day, entry["actor"], entry["action"], bool(entry["success"]), frameworks_of(entry.get("tags"))
+def traits(entry: Any) -> Traits:
+    """A forged entry may hold anything, on SQLite even text where an account's id belongs."""
+    day = entry.timestamp.astimezone(UTC).date().isoformat()
+    user = entry.actor_id if isinstance(entry.actor_id, int) else None
+    return day, user, entry.action, bool(entry.success), frameworks_of(entry.compliance_tags)
+
+
+def frameworks_of(tags: Any) -> tuple[str, ...]:
+    return tuple(key for key in FRAMEWORKS if key in tags) if isinstance(tags, list) else ()
+
+
+def hold(using: str) -> None:
+    """Nobody else writes figures until the transaction ends. On SQLite no two write at a time anyway."""
+    if connections[using].vendor == "postgresql":
+        with connections[using].cursor() as cursor:
+            cursor.execute("LOCK TABLE rollups_daycount IN SHARE ROW EXCLUSIVE MODE")
 
 
 def add(tally: Tally, *, using: str) -> None:
-    """The same statements on both databases; rows in the order of their keys."""
-    counts = tally.counts
-    with connections[using].cursor() as cursor:
-        for users in _parts(sorted(tally.users)):
-            _insert(cursor, DayUser, USER, users, "NOTHING RETURNING framework, day")
-            for framework, day in cursor.fetchall():
-                counts[framework, str(day)]["unique_users"] += 1
-        for keys in _parts(sorted(counts)):
-            rows = [(*key, *counts[key].values()) for key in keys]
-            more = ", ".join(f"{name} = {DayCount._meta.db_table}.{name} + excluded.{name}" for name in COUNTS)
-            _insert(cursor, DayCount, (*DAY_OF, *COUNTS), rows, f"UPDATE SET {more}")
-
-
-def _insert(cursor: Any, model: type[Model], columns: tuple[str, ...], rows: list[Any], otherwise: str) -> None:
-    key = USER if model is DayUser else DAY_OF
-    row = f"({', '.join(['%s'] * len(columns))})"
-    cursor.execute(
-        f"INSERT INTO {model._meta.db_table} ({', '.join(columns)}) VALUES {', '.join([row] * len(rows))}"
-        f" ON CONFLICT ({', '.join(key)}) DO {otherwise}",
-        [value for values in rows for value in values],
+    hold(using)
+    days = {day for _, day in tally.counts}
+    seen = DayUser.objects.using(using).filter(day__in=days).values_list("framework", "day", "user_id")
+    new = sorted(tally.users - {(framework, str(day), user) for framework, day, user in seen})
+    counts = {(row.framework, str(row.day)): row for row in DayCount.objects.using(using).filter(day__in=days)}
+    for (framework, day), more in tally.counts.items():
+        row = counts.setdefault((framework, day), DayCount(framework=framework, day=day))
+        for name, times in more.items():
+            setattr(row, name, getattr(row, name) + times)
+    for framework, day, _ in new:
+        counts[framework, day].unique_users += 1
+    DayUser.objects.using(using).bulk_create(
+        (DayUser(framework=framework, day=day, user_id=user) for framework, day, user in new), ROWS
     )
-
-
-def _parts(rows: Iterable[Any]) -> Iterator[list[Any]]:
-    rows = iter(rows)
-    while part := list(islice(rows, ROWS)):
-        yield part
+    DayCount.objects.using(using).bulk_create(
+        counts.values(), ROWS, update_conflicts=True, unique_fields=["framework", "day"], update_fields=COUNTS
+    )
 
 
 # --- reading ------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import DataError
 
 from audit.canonical import canonical
-from audit.models import AuditEntry
+from audit.models import AuditEntry, covered
 
 # What a row that no honest writer made can raise: a float beyond all bounds, a time after the year 9999, a lone
 # surrogate, a hundred thousand brackets, and on SQLite text or bytes in any column.
@@ -43,6 +43,6 @@ def read(ids: Sequence[int], *, using: str) -> list[Read]:
 
 
 def _read(row: Any) -> Read:
-    data = canonical(AuditEntry.covered(row))  # a row has the names that it asks an entry for
+    data = canonical(covered(row._asdict()))
     mac = hmac.digest(settings.TRAIL_KEY.encode(), data, "sha256").hex()
     return Read(row.id, data, hmac.compare_digest(mac, row.mac), row)

@@ -1,4 +1,4 @@
-"""Entries of chosen traits, sealing them, and the naive query that the figures must equal."""
+"""Entries of chosen traits, and the naive query that the figures must equal."""
 
 from datetime import date, datetime
 from typing import Any
@@ -7,7 +7,6 @@ from django.db import connection
 
 from audit.models import AuditEntry
 from audit.rollups import services
-from audit.sealing.models import Leaf
 
 NAIVE = """
 SELECT {day} AS day,
@@ -30,15 +29,6 @@ def write(at: datetime, **columns: Any) -> AuditEntry:
     entry = AuditEntry(timestamp=at, **columns)
     entry.save()
     return entry
-
-
-def seal() -> int:
-    """Seal what waits; how many."""
-    waiting = list(AuditEntry.objects.filter(leaf=None).order_by("id"))
-    first = Leaf.objects.count()
-    Leaf.objects.bulk_create(Leaf(position=first + n, entry=entry, hash=bytes(32)) for n, entry in enumerate(waiting))
-    services.count(entry.covered() for entry in waiting)
-    return len(waiting)
 
 
 def naive(start: date, end: date, framework: str = services.ALL) -> tuple[dict[str, dict[str, int]], int]:
