@@ -17,6 +17,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import models, transaction
 from django.utils import timezone
 
+from audit import receipts
 from audit.canonical import canonical, clean, digest, instant
 from opssight.kernel import actor as actors
 from opssight.kernel.actor import Actor
@@ -244,6 +245,7 @@ class AuditEntry(AbstractLogEntry):
             super().save(*args, **kwargs)
             side.entry = self
             side.save()
+            receipts.promise([(str(self.uid), self.mac)])
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise AppendOnly(AuditEntry, "deleted")

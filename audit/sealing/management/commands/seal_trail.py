@@ -16,8 +16,8 @@ FAILED = 3
 
 class Command(BaseCommand):
     help = (
-        "Seal what waits in the trail here and now, and copy new checkpoints to the anchors. Exit code 0: all is sealed "
-        "and anchored as configured; 1: an anchor did not take it; 3: it can't be sealed."
+        "Seal what waits in the trail now, and copy new checkpoints to the anchors. Exit code 0: all is sealed, "
+        "and with every anchor there is; 1: an anchor did not take it; 3: it can't be sealed."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
