@@ -223,6 +223,8 @@ BAD = [
     ("since=2026-02-31", "2026-02-31 is no time"),
     ("since=2026-05-02&until=2026-05-01", "end of the time is before"),
     ("until=9999-12-31", "9999-12-31 is no time"),
+    ("text=x&until=0001-01-02", "0001-01-02 is no time"),
+    ("since=0001-01-01T00:00:00%2B14:00", "is no time"),
     ("action=EDIT", "EDIT is no action"),
     ("success=maybe", "Write true or false"),
     ("ip_address=10.0.0.1.1", "10.0.0.1.1 is no IP address"),
