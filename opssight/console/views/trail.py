@@ -45,7 +45,7 @@ class Group:
 GROUPS = (
     ("Time", ("since", "until")),
     ("Actor", ("actor", "user_id")),
-    ("Action", ("action", "event")),
+    ("What", ("action", "event")),
     ("Object", ("resource_type", "resource_id")),
     ("Result", ("success",)),
     ("Address", ("ip_address",)),
