@@ -11,6 +11,9 @@ from rest_framework.response import Response
 from audit.export import FORMATS, export
 from audit.filters import TrailForm
 from audit.models import AuditEntry
+from audit.reports.formats import as_dict
+from audit.reports.serializers import ReportSerializer
+from audit.reports.services import CHOICES, period_of, report
 from audit.search import Conditions, Search
 from audit.serializers import EntrySerializer
 from opssight.kernel.pagination import KeysetPagination
@@ -48,12 +51,13 @@ class TrailViewSet(Resource, List, Retrieve):
     takes: ClassVar[dict[str, set[str]]] = {
         "list": set(TrailForm.base_fields),
         "export": {"format", *TrailForm.base_fields},
+        "report": {"framework", "start", "end"},
     }
 
     @classmethod
     def permission_for(cls, action: str) -> str:
-        """An export is a reading."""
-        return "trail:read"
+        """An export is a reading; a report tells figures alone."""
+        return "trail:report" if action == "report" else "trail:read"
 
     @extend_schema(parameters=PARAMETERS)
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -74,6 +78,21 @@ class TrailViewSet(Resource, List, Retrieve):
         if form not in FORMATS:
             raise ValidationError({"format": f"{form[:20]} is none of: {', '.join(FORMATS)}."})
         return export(Search(self.get_queryset(), asked), form)
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("framework", str, required=True, enum=CHOICES, description="`all` for every entry."),
+            OpenApiParameter("start", OpenApiTypes.DATE, required=True, description="The first day, in UTC."),
+            OpenApiParameter("end", OpenApiTypes.DATE, required=True, description="The last day, which is inside."),
+        ],
+        responses=ReportSerializer,
+    )
+    @action(detail=False, pagination_class=None)
+    def report(self, request: Request) -> Response:
+        """What the trail came to on each day of a period, as evidence for one framework, and up to where it is
+        covered. What waits to be sealed is sealed first. The report itself becomes an entry."""
+        asked = (request.query_params.get(name, "") for name in ("framework", "start", "end"))
+        return Response(as_dict(report(period_of(*asked))))
 
 
 def conditions_of(request: Request) -> Conditions:

@@ -9,7 +9,6 @@ class AuditConfig(AppConfig):
     def ready(self) -> None:
         from audit import events, permissions, receivers, registry  # noqa: F401  (registers)
         from audit.guard import install_after_migration
-        from audit.reports import events as of_reports  # noqa: F401
 
         registry.register_lower_apps()
         post_migrate.connect(install_after_migration, sender=self, dispatch_uid="audit.guard")

@@ -11,6 +11,7 @@ from django.utils.dateparse import parse_date, parse_datetime
 
 from accounts.models import User
 from audit.search import ACTIONS, Conditions
+from audit.tags import FRAMEWORKS
 
 NUMBERS = {word: number for number, word in ACTIONS.items()}
 NOBODY = ("system", "command", "anonymous")  # kinds of actors without an account
@@ -111,6 +112,12 @@ class TrailForm(forms.Form):
     success = forms.NullBooleanField(required=False, help_text="false: what was refused or failed.")
     ip_address = AddressField(required=False, max_length=45, label="Address", help_text="From where, an IP address.")
     request_id = forms.CharField(required=False, max_length=64, label="Request", help_text="All of one request.")
+    framework = forms.ChoiceField(
+        required=False,
+        choices=[(key, key) for key in FRAMEWORKS],
+        error_messages={"invalid_choice": f"%(value)s is no framework here. There are: {', '.join(FRAMEWORKS)}."},
+        help_text=f"What is evidence for it: {', '.join(FRAMEWORKS)}.",
+    )
     text = forms.CharField(
         required=False,
         max_length=MAX_TEXT,
@@ -152,5 +159,6 @@ class TrailForm(forms.Form):
             until=asked["until"],
             request_id=asked["request_id"],
             address=asked["ip_address"],
+            framework=asked["framework"],
             text=asked["text"],
         )

@@ -18,6 +18,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import models, transaction
 from django.utils import timezone
 
+from audit import receipts
 from audit.canonical import canonical, clean, digest, instant
 from audit.tags import VERSION as TAGS_VERSION
 from audit.tags import tags_of
@@ -296,6 +297,7 @@ class AuditEntry(AbstractLogEntry):
             super().save(*args, **kwargs)
             side.entry = self
             side.save()
+            receipts.promise([(str(self.uid), self.mac)])
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise AppendOnly(AuditEntry, "deleted")

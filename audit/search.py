@@ -17,7 +17,7 @@ from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast, Coalesce
 from django.db.models.lookups import Exact, IContains, In
 
-from audit.models import AuditEntry, AuditPersonal
+from audit.models import AuditEntry, AuditPersonal, Tagged
 from opssight.kernel.pagination import Page, Road, Span, seek
 
 ACTIONS = {0: "CREATE", 1: "UPDATE", 2: "DELETE", 3: "READ"}
@@ -52,6 +52,7 @@ class Conditions:
     until: datetime | None = None  # exclusive
     request_id: str = ""
     address: str = ""
+    framework: str = ""
     text: str = ""
 
     @property
@@ -124,6 +125,8 @@ class Search:
             only_deleted = asked.actions == {AuditEntry.Action.DELETE}
             deleted = Q(action=AuditEntry.Action.DELETE) if only_deleted else None
             yield Part([In(Coalesce(F("action"), Value(-1)), sorted(asked.actions))], deleted)
+        if asked.framework:
+            yield Part([Tagged(asked.framework)])
         if asked.text:
             yield Part([_mentions(asked.text)])
 

@@ -24,6 +24,7 @@ class EntrySerializer(StrictModelSerializer):
     object = serializers.CharField(source="object_repr", read_only=True)
     ip_address = serializers.SerializerMethodField()
     user_agent = serializers.SerializerMethodField()
+    compliance_tags: "serializers.ListField" = serializers.ListField(child=serializers.CharField(), read_only=True)
     data = serializers.DictField(source="details", read_only=True)  # type: ignore[assignment]  # taken by DRF's metaclass
 
     class Meta:
@@ -32,7 +33,7 @@ class EntrySerializer(StrictModelSerializer):
             "uid", "number", "position", "quarantined", "timestamp", "user_id", "user", "actor_kind", "action", "event",
             "resource_type",
             "resource_id", "object", "old_values", "new_values", "data", "ip_address", "user_agent", "request_id",
-            "success", "error_message",
+            "success", "error_message", "compliance_tags", "tags_version",
         ]  # fmt: skip
         read_only_fields = fields
 

@@ -122,7 +122,10 @@ EVIDENCE = (
     ),
     Evidence(
         "That the trail itself is whole, and what happened when it was not",
-        ("trail:quarantined", "trail:stopped", "trail:anchor_failed", "trail:anchor_recovered"),
+        (
+            "trail:quarantined", "trail:stopped", "trail:anchor_failed", "trail:anchor_recovered", "trail:verified",
+            "trail:tampered",
+        ),
         {
             "SOC2": ("CC7.2", "CC7.3"),
             "GDPR": ("5(2)",),
@@ -131,8 +134,8 @@ EVIDENCE = (
         },
     ),
     Evidence(
-        "Who took reports from the trail itself",
-        ("trail:reported",),
+        "Who took reports and exports from the trail itself",
+        ("trail:reported", "trail:exported"),
         {"SOC2": ("CC7.2",), "ISO27001": ("A.8.15",), "PCI_DSS": ("10.2.1.3",)},
     ),
 )  # fmt: skip

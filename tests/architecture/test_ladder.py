@@ -90,7 +90,7 @@ def test_resources_and_their_actions():
         "scans": ("read", "create"),
         "tokens": ("read", "create", "revoke"),
         "traces": ("read",),
-        "trail": ("read",),
+        "trail": ("read", "report"),
         "units": ("read", "create", "update"),
         "users": ("read", "create", "update"),
         "zones": ("read", "create", "update", "delete"),

@@ -18,6 +18,7 @@ from audit.models import AuditEntry
 from audit.rollups.services import days
 from audit.sealing.models import Checkpoint
 from audit.search import ACTIONS, Conditions, Search
+from audit.tags import FRAMEWORKS
 from opssight.console import trail_state
 from opssight.console.charts import calendar
 from opssight.console.counting import ask
@@ -50,6 +51,7 @@ GROUPS = (
     ("Result", ("success",)),
     ("Address", ("ip_address",)),
     ("Request", ("request_id",)),
+    ("Evidence for", ("framework",)),
     ("Text", ("text",)),
 )
 RESULTS = {"true": "done", "false": "refused or failed"}
@@ -128,6 +130,7 @@ def _choices() -> dict[str, Any]:
         "spans": SPANS,
         "nobody": NOBODY,
         "events": sorted(registry),
+        "frameworks": FRAMEWORKS.items(),
         "types": sorted(model._meta.label_lower for model in auditlog.get_models()),
     }
 

@@ -1,3 +1,0 @@
-from opssight.kernel.events import register
-
-TRAIL_REPORTED = register("trail:reported")
