@@ -88,6 +88,3 @@ class TrailViewSet(Resource, List, Retrieve):
     queryset = AuditEntry.objects.select_related("personal")
     serializer_class = EntrySerializer
     filterset_class = TrailFilter
-
-
-routes = [("trail", TrailViewSet)]
