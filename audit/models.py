@@ -6,6 +6,7 @@ removes the person and leaves every proof intact.
 
 import hmac
 import secrets
+from collections.abc import Mapping
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, ClassVar, NoReturn, Self
@@ -22,9 +23,40 @@ from opssight.kernel.actor import Actor
 from opssight.kernel.appendonly import AppendOnly, AppendOnlyQuerySet
 from opssight.kernel.ids import new_uid
 
-SCHEMA = 1
+SCHEMA = 2
 SALT_BYTES = 16
+MAX_ADDRESS = 45  # an IPv6 address in its longest spelling
 PERSONAL_KEYS = frozenset({"name", "email", "account", "address"})
+
+# What MAC and leaf cover: the name in the canonical content, and the column. Other columns follow from these or are set
+# by the database. A column that is added later comes with a new schema, so that older entries still verify.
+_FIRST = {
+    "v": "schema_v",
+    "uid": "uid",
+    "timestamp": "timestamp",
+    "actor": "actor_id",
+    "actor_kind": "actor_kind",
+    "event": "event",
+    "action": "action",
+    "resource_type": "resource_type",
+    "resource_id": "resource_id",
+    "object_pk": "object_pk",
+    "changes": "changes",
+    "data": "additional_data",
+    "success": "success",
+    "error": "error_message",
+    "request_id": "request_id",
+    "personal": "personal_digest",
+    "salt": "salt",
+}
+COVERED: dict[int, dict[str, str]] = {1: _FIRST, 2: {**_FIRST, "impersonator": "impersonator_id", "session": "session"}}
+
+
+def covered(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The canonical content of an entry, from the values of its columns as the ORM reads them."""
+    content = {name: row[column] for name, column in COVERED[row["schema_v"]].items()}
+    content["uid"], content["timestamp"] = str(content["uid"]), instant(content["timestamp"])
+    return content
 
 
 class AuditEntryQuerySet(AppendOnlyQuerySet["AuditEntry"]):
@@ -63,10 +95,18 @@ class AuditEntry(AbstractLogEntry):
         settings.AUTH_USER_MODEL, on_delete=models.DO_NOTHING, db_constraint=False, null=True, related_name="+"
     )
     actor_kind = models.CharField(max_length=12, default="system")
+    impersonator = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        null=True,
+        related_name="+",
+    )
     event = models.CharField(max_length=64, blank=True, db_index=True)
     action = models.PositiveSmallIntegerField(choices=Action.choices, null=True)
     content_type = models.ForeignKey(
-        ContentType, on_delete=models.DO_NOTHING, db_constraint=False, null=True, related_name="+"
+        ContentType, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, null=True, related_name="+"
     )
     object_pk = models.CharField(max_length=255, blank=True)
     object_id = models.BigIntegerField(null=True, blank=True)
@@ -77,6 +117,7 @@ class AuditEntry(AbstractLogEntry):
     success = models.BooleanField(default=True)
     error_message = models.CharField(max_length=500, blank=True)
     request_id = models.CharField(max_length=64, blank=True, db_index=True)
+    session = models.CharField(max_length=16, blank=True)
     personal_digest = models.CharField(max_length=64)
     salt = models.CharField(max_length=32)
     mac = models.CharField(max_length=64)
@@ -96,7 +137,7 @@ class AuditEntry(AbstractLogEntry):
         ordering = ["-id"]
         verbose_name = "trail entry"
         verbose_name_plural = "trail entries"
-        indexes = [models.Index(fields=["resource_type", "resource_id"], name="entry_of_resource")]
+        indexes = [models.Index(fields=["resource_type", "resource_id", "-id"], name="entry_of_resource")]
 
     def __str__(self) -> str:
         return f"#{self.pk} {self.what}"
@@ -134,11 +175,11 @@ class AuditEntry(AbstractLogEntry):
 
     @property
     def person(self) -> dict[str, Any]:
-        """The personal part: actor, address, user_agent, object, values, data. Empty once it was erased."""
+        """The personal part: actor, impersonator, address, user_agent, object, values, data. Empty once it was erased."""
         if hasattr(self, "_person"):
             return self._person
         side = getattr(self, "personal", None)
-        return side.data if side else {}
+        return side.content() if side else {}
 
     @property
     def actor_label(self) -> str:
@@ -153,26 +194,8 @@ class AuditEntry(AbstractLogEntry):
         return {**(self.additional_data or {}), **self.person.get("data", {})}
 
     def covered(self) -> dict[str, Any]:
-        """What the MAC covers, by name. Other columns follow from these or are set by the database."""
-        return {
-            "v": self.schema_v,
-            "uid": str(self.uid),
-            "timestamp": instant(self.timestamp),
-            "actor": self.actor_id,
-            "actor_kind": self.actor_kind,
-            "event": self.event,
-            "action": self.action,
-            "resource_type": self.resource_type,
-            "resource_id": self.resource_id,
-            "object_pk": self.object_pk,
-            "changes": self.changes,
-            "data": self.additional_data,
-            "success": self.success,
-            "error": self.error_message,
-            "request_id": self.request_id,
-            "personal": self.personal_digest,
-            "salt": self.salt,
-        }
+        """What MAC and leaf cover, by name."""
+        return covered(self.__dict__)
 
     def expected_mac(self) -> str:
         return hmac.new(settings.TRAIL_KEY.encode(), canonical(self.covered()), sha256).hexdigest()
@@ -186,7 +209,9 @@ class AuditEntry(AbstractLogEntry):
         actor = actor or actors.current()
         if actor.user is not None:
             self.actor_id = actor.user.pk
-        self.actor_kind, self.request_id = actor.kind, actor.request_id
+        if actor.impersonator is not None:
+            self.impersonator_id = actor.impersonator.pk
+        self.actor_kind, self.request_id, self.session = actor.kind, actor.request_id, actor.session
         if self.content_type is not None and not self.resource_type:
             self.resource_type = f"{self.content_type.app_label}.{self.content_type.model}"
         self.object_pk = clean(str(self.object_pk))
@@ -195,17 +220,19 @@ class AuditEntry(AbstractLogEntry):
         self.changes, values = split_personal(self.resource_type, clean(self.changes or {}))
         data = clean(self.additional_data or {})
         self.additional_data = {key: value for key, value in data.items() if key not in PERSONAL_KEYS}
-        self._person = {
+        person = {
             "actor": clean(actor.label),
-            "address": actor.address,
             "user_agent": clean(actor.user_agent),
             "object": clean(getattr(self, "_object_label", ""))[:255],
             "values": values,
             "data": {key: value for key, value in data.items() if key in PERSONAL_KEYS},
         }
-        side = AuditPersonal(data=self._person, salt=secrets.token_hex(SALT_BYTES))
+        if actor.impersonator is not None:
+            person["impersonator"] = clean(str(actor.impersonator))
+        side = AuditPersonal(address=actor.address, data=person, salt=secrets.token_hex(SALT_BYTES))
+        self._person = side.content()
         self.salt = secrets.token_hex(SALT_BYTES)
-        self.personal_digest = digest(side.salt, side.data)
+        self.personal_digest = digest(side.salt, self._person)
         self.mac = self.expected_mac()
         return side
 
@@ -225,16 +252,22 @@ class AuditEntry(AbstractLogEntry):
 class AuditPersonal(models.Model):
     """What names people in one entry. Erasure deletes this row, and nothing else may touch it."""
 
-    entry = models.OneToOneField(AuditEntry, on_delete=models.PROTECT, related_name="personal")
+    entry = models.OneToOneField(AuditEntry, on_delete=models.PROTECT, primary_key=True, related_name="personal")
+    address = models.CharField(max_length=MAX_ADDRESS, null=True)
     data = models.JSONField()
     salt = models.CharField(max_length=32)
 
     class Meta:
         default_permissions = ()
+        indexes = [
+            models.Index(
+                fields=["address", "-entry"], name="personal_by_address", condition=models.Q(address__isnull=False)
+            )
+        ]
 
     def __str__(self) -> str:
         return f"personal part of #{self.entry_id}"
 
     def content(self) -> dict[str, Any]:
-        """What the entry's `personal_digest` covers."""
-        return self.data
+        """What the entry's `personal_digest` covers. The first entries have the address among the data."""
+        return self.data if "address" in self.data else {**self.data, "address": self.address}
