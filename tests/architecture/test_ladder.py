@@ -77,6 +77,7 @@ def test_resources_and_their_actions():
         "admin": ("enter",),
         "assets": ("read", "create", "update"),
         "assignments": ("read", "create", "update", "delete"),
+        "checkpoints": ("read",),
         "controls": ("read", "evaluate"),
         "denies": ("read", "create", "update", "delete"),
         "findings": ("read", "triage"),
