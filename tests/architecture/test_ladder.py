@@ -66,6 +66,7 @@ def test_events_are_registered_once_and_named_in_the_past():
         "tokens:issued",
         "tokens:refused",
         "tokens:revoked",
+        "trail:exported",
         "trail:reported",
         "zones:changed",
     ]

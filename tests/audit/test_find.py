@@ -76,6 +76,7 @@ def fits(entry: AuditEntry, asked: Conditions) -> bool:
         asked.until is None or entry.timestamp < asked.until,
         not asked.request_id or entry.request_id == asked.request_id,
         not asked.address or entry.person["address"] == asked.address,
+        not asked.framework or asked.framework in entry.compliance_tags,
         not text or text in f"{entry.object_repr}\n{entry.error_message}".lower() or in_json in data,
     ))  # fmt: skip
 
@@ -98,6 +99,7 @@ ASKED = st.fixed_dictionaries(
         "until": st.integers(-2, 42),
         "request_id": st.sampled_from(["r5", "r99"]),
         "address": st.sampled_from(["10.0.0.1", "2001:db8::1", "192.0.2.1"]),
+        "framework": st.sampled_from(["SOC2", "PCI"]),
         "text": st.sampled_from(["asset 3", "grund 12", "ÄÖÜ", "äöü", "5 % of_", "zebra", '"reason"', "reason"]),
     },
 )

@@ -160,6 +160,10 @@ def test_an_entry_waits_then_has_its_place(officer, unit):
     assert f"#{position}" in sealed
     assert "waits" not in sealed
     assert "quarantined" not in sealed.lower()
+    proof = re.search(
+        r'href="(/api/v1/trail/[^"]+/proof)" download', officer.get(f"/trail/{entry.uid}").content.decode()
+    )
+    assert officer.get(proof[1]).json()["position"] == position
     assert f">#{position}<" in officer.get("/trail").content.decode()
 
 

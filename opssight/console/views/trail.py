@@ -75,7 +75,7 @@ def trail(request: HttpRequest) -> HttpResponse:
     }
     if asked.narrowed and (rows := search.countable()) is not None:
         context |= ask(request.user, total=rows)
-    if not request.GET.get("cursor"):
+    if not request.GET.get("cursor") and not context["unfolded"]:
         context |= _histogram(asked, conditions)
     return render(request, "audit/trail.html", context)
 
@@ -88,7 +88,8 @@ def entry(request: HttpRequest, uid: str) -> HttpResponse:
         return render(request, "audit/entry_row.html", {"entry": row})
     leaf = getattr(row, "leaf", None)
     sealed = Checkpoint.objects.covering(leaf.position).order_by("pk").first() if leaf else None
-    return render(request, "audit/entry.html", {"entry": row, "leaf": leaf, "sealed": sealed})
+    proof = reverse("trail-proof", args=[row.uid]) if leaf else ""
+    return render(request, "audit/entry.html", {"entry": row, "leaf": leaf, "sealed": sealed, "proof": proof})
 
 
 @guarded("trail:read")
