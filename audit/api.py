@@ -100,6 +100,3 @@ def conditions_of(request: Request) -> Conditions:
     if not form.is_valid():
         raise ValidationError({name: [str(text) for text in texts] for name, texts in form.errors.items()})
     return form.conditions()
-
-
-routes = [("trail", TrailViewSet)]

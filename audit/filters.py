@@ -1,5 +1,6 @@
 """The query parameters by which entries are found: the same in console, API and export."""
 
+from contextlib import suppress
 from datetime import UTC, datetime, time, timedelta
 from ipaddress import ip_address
 from typing import Any
@@ -17,6 +18,7 @@ NOBODY = ("system", "command", "anonymous")  # kinds of actors without an accoun
 SPANS = {"24h": timedelta(hours=24), "7d": timedelta(days=7), "31d": timedelta(days=31)}
 TEXT_SPAN = timedelta(days=31)
 MAX_TEXT = 200
+YEARS = range(2000, 2200)  # beyond them, no entry is, and a day more or less may be no date
 MAX_ACCOUNT = 2**63 - 1
 
 
@@ -33,18 +35,22 @@ class MomentField(forms.CharField):
             return None
         if text in SPANS:
             return timezone.now() - SPANS[text]
-        try:
-            if day := parse_date(text):
-                return datetime.combine(day + timedelta(days=self.last), time(), UTC)
-            # A "+" that a query string turned into a space is the one before a zone.
-            if moment := parse_datetime(text.replace(" ", "+") if "T" in text else text):
-                return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        except (ValueError, OverflowError):
-            pass
+        moment = self._read(text)
+        if moment is not None and moment.year in YEARS:
+            return moment
         raise forms.ValidationError(
             f"{text} is no time. Write a day as 2026-05-03, a moment as 2026-05-03T14:30:00Z, or one of "
             f"{', '.join(SPANS)}."
         )
+
+    def _read(self, text: str) -> datetime | None:
+        with suppress(ValueError, OverflowError):
+            if day := parse_date(text):
+                return datetime.combine(day + timedelta(days=self.last), time(), UTC)
+            # A "+" that a query string turned into a space is the one before a zone.
+            if moment := parse_datetime(text.replace(" ", "+") if "T" in text else text):
+                return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return None
 
 
 class AccountField(forms.CharField):

@@ -293,6 +293,7 @@ class Walk:
     def skip_to(self, position: int) -> None:
         """Leaves are missing: from here on there is no root."""
         self.whole, self.size = False, max(position, self.size)
+        self.meet()
 
     def meet(self) -> None:
         root = self.tree.root() if self.whole else b""
@@ -355,7 +356,7 @@ class Walk:
             signed = any(anchor.signed_by(key, signatures) for key in self.keys)
             doubt = "" if signed else ", nor is it signed by the key: the anchor itself may be the forgery"
             self.report.once("anchor_differs", size, f"{what} is not of these entries{doubt}")
-        elif size == self.size and note not in self.here:
+        elif size == self.size <= self.gap and note not in self.here:
             self.report.once("checkpoint_missing", size, f"{what} is not among the checkpoints")
         elif size == self.size:
             self.report.anchored = size
@@ -498,7 +499,7 @@ class Bundle:
                 entry, mac, personal = canonical(row["entry"]), row["mac"], row["personal"]
                 if line != entry_line(position, entry, mac, personal):
                     raise ValueError("it is not in canonical form, or belongs to another position")
-                uid, digest = str(row["entry"]["uid"]), row["entry"]["personal"]
+                uid, digest = str(row["entry"].get("uid", position)), row["entry"].get("personal")
                 if personal is None:
                     erased += 1
                 elif personal_digest(personal["salt"], personal["data"]) != digest:
@@ -511,7 +512,7 @@ class Bundle:
             except MALFORMED as error:
                 report.problem("bundle_form", position, f"the line of #{position}: {error}")
                 walk.skip_to(position + 1)
-        if walk.size != self.end:
+        if walk.size < self.end:
             report.problem("entry_missing", walk.size, f"it ends before #{walk.size}, and should before #{self.end}")
         for level, digest in self.after:
             walk.push(digest, level)
@@ -522,14 +523,14 @@ class Bundle:
             for path in evidence.receipts:
                 for uid, mac, at in told(path, "uid", "mac", "time"):
                     found = index.execute("SELECT mac FROM entry WHERE uid = ?", (uid,)).fetchone()
-                    if found != (mac,) and (found or at[:19] < self.exported_at[:19]):  # to the second
+                    if found != (mac,) and (found or at[:23] < self.exported_at[:23]):  # to the millisecond
                         said = f"the entry {uid!r:.50}, written {at!r:.40}, is not here as it was"
                         report.problem("receipt_missing", None, said)
 
     def _until_export(self, anchors: Iterable[tuple[Checkpoint, str]]) -> Iterator[tuple[Checkpoint, str]]:
         """An anchor of more entries is no contradiction where it was made after the export."""
         for anchor, note in anchors:
-            if anchor.size <= self.size or anchor.time[:19] <= self.exported_at[:19]:
+            if anchor.size <= self.size or anchor.time[:23] <= self.exported_at[:23]:
                 yield anchor, note
 
 

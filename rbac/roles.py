@@ -22,6 +22,7 @@ BUILTIN: dict[str, tuple[str, str, tuple[str, ...], set[str]]] = {
             "access:explain",
             "assets:read",
             "assignments:read",
+            "checkpoints:read",
             "controls:read",
             "denies:read",
             "findings:read",

@@ -7,4 +7,4 @@ class SealingConfig(AppConfig):
     verbose_name = "Sealed trail"
 
     def ready(self) -> None:
-        from audit.sealing import events  # noqa: F401  (registers)
+        from audit.sealing import events, permissions  # noqa: F401  (register)

@@ -8,7 +8,7 @@ import zipfile
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from django.db.models import Max, Min
 from django.utils import timezone
@@ -106,13 +106,18 @@ class _Member:
         self.digest, self.length = hashlib.sha256(), 0
         self.stream = bundle.open(name, "w", force_zip64=True)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failed: object) -> None:
+        self.stream.close()
+
     def write(self, data: bytes) -> None:
         self.digest.update(data)
         self.length += len(data)
         self.stream.write(data)
 
-    def close(self) -> dict[str, Any]:
-        self.stream.close()
+    def described(self) -> dict[str, Any]:
         return {"sha256": self.digest.hexdigest(), "bytes": self.length}
 
 
@@ -122,27 +127,27 @@ def _write(chosen: Part, file: IO[bytes]) -> None:
     hashes = subtree_hashes([*before, *after])
     files, erased = {}, 0
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=COMPRESSION) as bundle:
-        member = _Member(bundle, "entries.jsonl")
-        for row in sealed(start, end):
-            if row.entry is None:
-                raise DoesNotFit(f"The entry of position {row.position} is gone. {LOOK}")
-            erased += row.personal is None
-            mac = row.entry.row.mac if row.entry.row else ""
-            member.write(verify.entry_line(row.position, row.entry.data, mac, row.personal))
-        files["entries.jsonl"] = member.close()
+        with _Member(bundle, "entries.jsonl") as member:
+            for row in sealed(start, end):
+                if row.entry is None:
+                    raise DoesNotFit(f"The entry of position {row.position} is gone. {LOOK}")
+                erased += row.personal is None
+                mac = row.entry.row.mac if row.entry.row else ""
+                member.write(verify.entry_line(row.position, row.entry.data, mac, row.personal))
+        files["entries.jsonl"] = member.described()
 
-        member = _Member(bundle, "checkpoints.txt")
         notes = Checkpoint.objects.filter(size__gte=start, size__lte=end, pk__lte=chosen.checkpoint.pk).order_by("pk")
-        for note in notes.values_list("note", flat=True).iterator():
-            member.write(f"{note}{verify.BETWEEN_NOTES}".encode())
-        if end < size:
-            member.write(chosen.checkpoint.note.encode())
-        files["checkpoints.txt"] = member.close()
+        with _Member(bundle, "checkpoints.txt") as member:
+            for note in notes.values_list("note", flat=True).iterator():
+                member.write(f"{note}{verify.BETWEEN_NOTES}".encode())
+            if end < size:
+                member.write(chosen.checkpoint.note.encode())
+        files["checkpoints.txt"] = member.described()
 
-        member = _Member(bundle, "README.txt")
         current, *former = public_keys()
-        member.write(README.format(origin=current.name, start=start, end=end, size=size).encode())
-        files["README.txt"] = member.close()
+        with _Member(bundle, "README.txt") as member:
+            member.write(README.format(origin=current.name, start=start, end=end, size=size).encode())
+        files["README.txt"] = member.described()
 
         manifest = {
             "format": verify.BUNDLE,

@@ -265,7 +265,8 @@ class Erased:
         ids = list(AuditEntry.objects.filter(event=ERASED, pk__gt=self.newest or 0).values_list("pk", flat=True))
         if not ids:
             return
-        told = [entry.row.additional_data for entry in read(ids, using=DEFAULT_DB_ALIAS) if entry.genuine]
+        genuine = [entry.id for entry in read(ids, using=DEFAULT_DB_ALIAS) if entry.genuine]
+        told = AuditEntry.objects.filter(pk__in=genuine).values_list("additional_data", flat=True)
         spans = [(int(first), int(last)) for data in told for first, last in data["positions"]]
         spans = sorted([*spans, *zip(self.starts, self.reach, strict=True)])
         self.newest, self.starts = max(ids), [first for first, _ in spans]

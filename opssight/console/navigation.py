@@ -25,7 +25,7 @@ PLACES = {
     "trail": "trail",
     "trail-entry": "trail",
     "trail-report": "trail",
-    "trail-export": "trail",
+    "export-trail": "trail",
     "my-security": "my-security",
     "access": "access",
     "renew-codes": "my-security",

@@ -220,6 +220,8 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     # Where no worker takes them they go bad, rather than pile up.
     "seal-trail": {"task": "audit.sealing.tasks.seal_trail", "schedule": 5.0, "options": {"expires": 30}},
+    "verify-new-trail-entries": {"task": "audit.sealing.tasks.verify_new", "schedule": 300.0},
+    "verify-trail": {"task": "audit.sealing.tasks.verify_all", "schedule": crontab(hour=3, minute=20)},
     "requeue-overdue-jobs": {"task": "opssight.tasks.requeue_overdue_jobs", "schedule": 30.0},
     "purge-idempotency-records": {"task": "opssight.tasks.purge_idempotency_records", "schedule": 3600.0},
     "purge-access-traces": {"task": "rbac.access.tasks.purge_traces", "schedule": 3600.0},

@@ -66,6 +66,7 @@ def test_events_are_registered_once_and_named_in_the_past():
         "tokens:issued",
         "tokens:refused",
         "tokens:revoked",
+        "trail:exported",
         "trail:reported",
         "zones:changed",
     ]
@@ -77,6 +78,7 @@ def test_resources_and_their_actions():
         "admin": ("enter",),
         "assets": ("read", "create", "update"),
         "assignments": ("read", "create", "update", "delete"),
+        "checkpoints": ("read",),
         "controls": ("read", "evaluate"),
         "denies": ("read", "create", "update", "delete"),
         "findings": ("read", "triage"),

@@ -76,6 +76,7 @@ def fits(entry: AuditEntry, asked: Conditions) -> bool:
         asked.until is None or entry.timestamp < asked.until,
         not asked.request_id or entry.request_id == asked.request_id,
         not asked.address or entry.person["address"] == asked.address,
+        not asked.framework or asked.framework in entry.compliance_tags,
         not text or text in f"{entry.object_repr}\n{entry.error_message}".lower() or in_json in data,
     ))  # fmt: skip
 
@@ -98,6 +99,7 @@ ASKED = st.fixed_dictionaries(
         "until": st.integers(-2, 42),
         "request_id": st.sampled_from(["r5", "r99"]),
         "address": st.sampled_from(["10.0.0.1", "2001:db8::1", "192.0.2.1"]),
+        "framework": st.sampled_from(["SOC2", "PCI"]),
         "text": st.sampled_from(["asset 3", "grund 12", "ÄÖÜ", "äöü", "5 % of_", "zebra", '"reason"', "reason"]),
     },
 )
@@ -223,6 +225,8 @@ BAD = [
     ("since=2026-02-31", "2026-02-31 is no time"),
     ("since=2026-05-02&until=2026-05-01", "end of the time is before"),
     ("until=9999-12-31", "9999-12-31 is no time"),
+    ("text=x&until=0001-01-02", "0001-01-02 is no time"),
+    ("since=0001-01-01T00:00:00%2B14:00", "is no time"),
     ("action=EDIT", "EDIT is no action"),
     ("success=maybe", "Write true or false"),
     ("ip_address=10.0.0.1.1", "10.0.0.1.1 is no IP address"),

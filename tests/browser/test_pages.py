@@ -163,6 +163,7 @@ def test_admin(address, olga, look, objects, window):
         "findings?severity=high&due=over&q=nothing",
         "scans?state=timed_out",
         "trail?event=nothing:happened",
+        "trail?resource_type=scanning.finding&resource_id={opened}",
         "scans/{states[failed]}",
         "scans/{states[completed_with_errors]}",
         "admin/scanning/finding/?q=nothing",
@@ -178,6 +179,8 @@ def test_other_content(address, olga, look, objects):
     [
         ("findings", "details.pick >> nth=1 >> summary"),
         ("trail?event=accounts:created", "a[data-expand] >> nth=0"),
+        ("trail", "details.pick >> nth=0 >> summary"),
+        ("trail?success=false", "details.pick >> nth=2 >> summary"),
         ("scans", "[popovertarget=account]"),
     ],
 )

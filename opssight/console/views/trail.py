@@ -46,7 +46,7 @@ class Group:
 GROUPS = (
     ("Time", ("since", "until")),
     ("Actor", ("actor", "user_id")),
-    ("Action", ("action", "event")),
+    ("What", ("action", "event")),
     ("Object", ("resource_type", "resource_id")),
     ("Result", ("success",)),
     ("Address", ("ip_address",)),
@@ -75,8 +75,8 @@ def trail(request: HttpRequest) -> HttpResponse:
     }
     if asked.narrowed and (rows := search.countable()) is not None:
         context |= ask(request.user, total=rows)
-    if not request.GET.get("cursor"):
-        context |= _histogram(conditions)
+    if not request.GET.get("cursor") and not context["unfolded"]:
+        context |= _histogram(asked, conditions)
     return render(request, "audit/trail.html", context)
 
 
@@ -88,7 +88,8 @@ def entry(request: HttpRequest, uid: str) -> HttpResponse:
         return render(request, "audit/entry_row.html", {"entry": row})
     leaf = getattr(row, "leaf", None)
     sealed = Checkpoint.objects.covering(leaf.position).order_by("pk").first() if leaf else None
-    return render(request, "audit/entry.html", {"entry": row, "leaf": leaf, "sealed": sealed})
+    proof = reverse("trail-proof", args=[row.uid]) if leaf else ""
+    return render(request, "audit/entry.html", {"entry": row, "leaf": leaf, "sealed": sealed, "proof": proof})
 
 
 @guarded("trail:read")
@@ -181,19 +182,28 @@ def _address(page: str, uid: str) -> str:
         return ""
 
 
-def _histogram(asked: Conditions) -> dict[str, Any]:
+def _histogram(asked: Asked, conditions: Conditions) -> dict[str, Any]:
     """Sealed entries a day, in UTC, as the sealer counted them: of the asked time, as far as it can be drawn."""
     today = timezone.now().astimezone(UTC).date()
-    last = min(today, (asked.until - timedelta(microseconds=1)).astimezone(UTC).date()) if asked.until else today
-    first = asked.since.astimezone(UTC).date() if asked.since else last - timedelta(days=DAYS - 1)
-    if last - first < timedelta(days=6):  # one day among its neighbours
-        last = min(today, last + timedelta(days=DAYS // 2))
-        first = last - timedelta(days=DAYS - 1)
-    first = max(first, last - timedelta(days=MOST_DAYS - 1))
-    counts: list[tuple[date, int, int]] = [(row.day, row.total, row.failed) for row in days(first, last)]
+    first, last = _drawn(conditions, today)
+    counts = [
+        (row.day, row.total, row.failed, asked.address(since=f"{row.day}", until=f"{row.day}"))
+        for row in days(first, last)
+    ]
     return {
         "days": counts,
         "today": today,
-        "wide": calendar(counts, today=today, width=1144),
-        "slim": calendar(counts[-DAYS:], today=today, width=300),
+        "wide": calendar(counts, width=1144),
+        "slim": calendar(counts[-DAYS:], width=300),
     }
+
+
+def _drawn(asked: Conditions, today: date) -> tuple[date, date]:
+    """The asked days, a single one among its neighbours; the last 30 where none are asked for."""
+    until = (asked.until - timedelta(microseconds=1)).astimezone(UTC).date() if asked.until else today
+    last = min(today, until)
+    first = asked.since.astimezone(UTC).date() if asked.since else last - timedelta(days=DAYS - 1)
+    if last - first < timedelta(days=6):
+        last = min(today, last + timedelta(days=DAYS // 2))
+        first = last - timedelta(days=DAYS - 1)
+    return max(first, last - timedelta(days=MOST_DAYS - 1)), last
