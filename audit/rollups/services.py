@@ -36,7 +36,7 @@ class Tally:
     def __init__(self, entries: Iterable[Traits]) -> None:
         self.counts: dict[tuple[str, str], dict[str, int]] = defaultdict(lambda: dict.fromkeys(COUNTS, 0))
         self.users: set[tuple[str, str, int]] = set()
-        for (day, user, action, success, tags), times in Counter(entries).items():
+        for (day, user, action, success, tags), times in Counter(entries).items():  # a Counter is taken as it is
             for framework in (ALL, *tags):
                 counts = self.counts[framework, day]
                 counts["total"] += times

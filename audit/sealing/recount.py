@@ -1,6 +1,7 @@
 """Holding the figures of `audit.rollups` to the sealed entries, and counting them anew."""
 
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -9,13 +10,14 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, transaction
 
 from audit.models import AuditEntry, AuditEntryQuerySet
-from audit.rollups.models import ALL, DayCount, DayUser
-from audit.rollups.services import COUNTS, Tally, Traits, add, covered, hold, traits
+from audit.rollups.models import DayCount, DayUser
+from audit.rollups.services import COUNTS, Tally, Traits, add, hold, traits
 from audit.sealing.entries import UNREADABLE, read
 from audit.sealing.models import Leaf
+from audit.sealing.reading import sealed
 
 READ_AT_ONCE = 2_000
-NOTHING = dict.fromkeys(COUNTS, 0)
+Key = tuple[str, str]  # framework and day
 
 
 @dataclass(frozen=True)
@@ -29,65 +31,89 @@ class Difference:
     counted: int
 
     def __str__(self) -> str:
-        return f"{self.day} {self.framework}: {self.figure} {self.kept}, the entries come to {self.counted}"
+        return f"{self.day} {self.framework}: {self.figure} is {self.kept}, and the entries come to {self.counted}"
 
 
-def differences() -> Iterator[Difference]:
-    """Where the figures differ from the sealed entries, day by day. The sealer may go on meanwhile.
+# --- checking -----------------------------------------------------------------------------------------------------
 
-    Entries that can't be read belong to no day; each is quarantined.
+
+class Recount:
+    """What the sealed entries come to, passed in the order of their positions from the first on.
+
+    Accounts of a day are the bits of one number, so that years of them take some megabytes.
     """
-    for day in _days():
-        yield from _compared(day)
-    size, counted = _size(), covered()
-    unreadable = Leaf.objects.filter(quarantined=True).count()
-    if size == _size() and not size - unreadable <= counted <= size:
-        yield Difference("", ALL, "total", counted, size)
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._counts: dict[Key, dict[str, int]] = defaultdict(lambda: dict.fromkeys(COUNTS, 0))
+        self._users: dict[Key, int] = defaultdict(int)
+        self._bits: dict[int, int] = {}
+        self._passed: Counter[Traits] = Counter()
+
+    def add(self, position: int, row: Any) -> None:
+        """The entry there, or None for one that can't be read, which belongs to no day."""
+        self.size = position + 1
+        if row is not None:
+            self._passed[traits(row)] += 1
+            if len(self._passed) >= READ_AT_ONCE:
+                self._fold()
+
+    def differences(self) -> list[Difference]:
+        """Against the figures as they are kept. What was sealed meanwhile is passed first."""
+        counts, users, late = _counts(), self._masks(DayUser.objects.all()), set()
+        while True:
+            size = _size()
+            for leaf in sealed(self.size, size):
+                row = leaf.entry.row if leaf.entry else None
+                self.add(leaf.position, row)
+                if row is not None:
+                    late.add(traits(row)[0])
+            self.size = size
+            if late:
+                counts |= _counts(day__in=late)
+                users |= self._masks(DayUser.objects.filter(day__in=late))
+            if size == _size():
+                break
+        self._fold()
+        return list(self._compared(counts, users))
+
+    def _fold(self) -> None:
+        tally = Tally(self._passed)
+        for key, more in tally.counts.items():
+            counts = self._counts[key]
+            for name, times in more.items():
+                counts[name] += times
+        for framework, day, user in tally.users:
+            self._users[framework, day] |= self._bit(user)
+        self._passed.clear()
+
+    def _bit(self, user: int) -> int:
+        return 1 << self._bits.setdefault(user, len(self._bits))
+
+    def _masks(self, rows: Any) -> dict[Key, int]:
+        masks: dict[Key, int] = defaultdict(int)
+        columns = rows.values_list("framework", "day", "user_id")
+        for framework, day, user in columns.iterator(chunk_size=READ_AT_ONCE):
+            masks[framework, str(day)] |= self._bit(user)
+        return dict(masks)
+
+    def _compared(self, counts: dict[Key, dict[str, int]], users: dict[Key, int]) -> Iterator[Difference]:
+        nothing = dict.fromkeys(COUNTS, 0)
+        for key in sorted({*counts, *users, *self._counts}, key=lambda key: (key[1], key[0])):
+            framework, day = key
+            kept, real = counts.get(key, nothing), self._counts.get(key, nothing)
+            seen = self._users.get(key, 0)
+            for name in COUNTS:
+                counted = seen.bit_count() if name == "unique_users" else real[name]
+                if kept[name] != counted:
+                    yield Difference(day, framework, name, kept[name], counted)
+            if (listed := users.get(key, 0)) != seen:
+                yield Difference(day, framework, "users", listed.bit_count(), seen.bit_count())
 
 
-def rebuild(*, using: str = DEFAULT_DB_ALIAS) -> None:
-    """Count anew from the sealed entries. The sealer waits meanwhile."""
-    with transaction.atomic(using=using):
-        hold(using)
-        days, sealed = _days(using), _sealed(_size(using), using)
-        for model in (DayUser, DayCount):
-            model._default_manager.using(using).all().delete()
-        for day in days:
-            add(_tally(_of(sealed, day)), using=using)
-
-
-def _compared(day: date) -> list[Difference]:
-    while True:  # figures and size of one moment; the entries up to that size never change again
-        size, counts, users = _size(), _counts(day), _users(day)
-        if size == _size():
-            break
-    tally = _tally(_of(_sealed(size), day))
-    real = {framework: dict(row) for (framework, _), row in tally.counts.items()}
-    for framework, _, _ in tally.users:
-        real[framework]["unique_users"] += 1
-    found = [
-        Difference(str(day), framework, name, kept[name], counted[name])
-        for framework in sorted({*counts, *real})
-        for kept, counted in [(counts.get(framework, NOTHING), real.get(framework, NOTHING))]
-        for name in COUNTS
-        if kept[name] != counted[name]
-    ]
-    for framework in sorted({framework for framework, _, _ in users ^ tally.users}):
-        kept_users, real_users = ([row for row in rows if row[0] == framework] for rows in (users, tally.users))
-        found.append(Difference(str(day), framework, "users", len(kept_users), len(real_users)))
-    return found
-
-
-def _counts(day: date) -> dict[str, dict[str, Any]]:
-    return {row["framework"]: row for row in DayCount.objects.filter(day=day).values("framework", *COUNTS)}
-
-
-def _users(day: date) -> set[tuple[str, str, int]]:
-    rows = DayUser.objects.filter(day=day).values_list("framework", "user_id")
-    return {(framework, str(day), user) for framework, user in rows}
-
-
-# --- the entries ----------------------------------------------------------------------------------------------------
+def _counts(**which: Any) -> dict[Key, dict[str, int]]:
+    rows = DayCount.objects.filter(**which).values("framework", "day", *COUNTS)
+    return {(row.pop("framework"), str(row.pop("day"))): row for row in rows}
 
 
 def _size(using: str = DEFAULT_DB_ALIAS) -> int:
@@ -95,19 +121,26 @@ def _size(using: str = DEFAULT_DB_ALIAS) -> int:
     return 0 if last is None else last + 1
 
 
-def _sealed(size: int, using: str = DEFAULT_DB_ALIAS) -> AuditEntryQuerySet:
-    sealed: AuditEntryQuerySet = AuditEntry.objects.using(using).filter(leaf__position__lt=size)
-    return sealed
+# --- counting anew --------------------------------------------------------------------------------------------------
 
 
-def _days(using: str = DEFAULT_DB_ALIAS) -> list[date]:
-    """The UTC days that have figures, or sealed entries by the index on time."""
-    found = {
-        day
-        for model in (DayCount, DayUser)
-        for day in model._default_manager.using(using).values_list("day", flat=True)
-    }
-    moments = _sealed(_size(using), using).order_by("timestamp").values_list("timestamp", flat=True)
+def rebuild(*, using: str = DEFAULT_DB_ALIAS) -> None:
+    """Count anew from the sealed entries, day by day. The sealer waits meanwhile."""
+    with transaction.atomic(using=using):
+        hold(using)
+        sealed_ones: AuditEntryQuerySet = AuditEntry.objects.using(using).filter(leaf__position__lt=_size(using))
+        days = _days(sealed_ones)
+        for model in (DayUser, DayCount):
+            model._default_manager.using(using).all().delete()
+        for day in days:
+            add(_tally(_of(sealed_ones, day)), using=using)
+
+
+def _days(entries: AuditEntryQuerySet) -> list[date]:
+    """The UTC days that have figures, or entries by the index on time."""
+    kept = DayCount.objects.using(entries.db).values_list("day", flat=True)
+    found = set(kept)
+    moments = entries.order_by("timestamp").values_list("timestamp", flat=True)
     with suppress(*UNREADABLE):  # what is no time on SQLite may stand at either end
         moment = moments.first()
         while moment is not None:
@@ -138,6 +171,6 @@ def _tally(entries: AuditEntryQuerySet) -> Tally:
         return Tally(_read(entries))
 
 
-def _read(entries: AuditEntryQuerySet) -> Iterator[Traits]:
+def _read(entries: AuditEntryQuerySet) -> Iterable[Traits]:
     found = read(list(entries.values_list("pk", flat=True)), using=entries.db)
     return (traits(entry.row) for entry in found if entry.row)

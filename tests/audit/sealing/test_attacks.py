@@ -330,7 +330,7 @@ def _() -> None:
     one, other = (AuditPersonal.objects.get(entry_id=at(back).entry_id) for back in (9, 8))
     for side, to in ((one, other), (other, one)):
         side = AuditPersonal.objects.get(pk=side.pk)
-        sql(f"UPDATE {SIDE} SET salt = %s WHERE id = %s", to.salt, side.pk)
+        sql(f"UPDATE {SIDE} SET salt = %s WHERE entry_id = %s", to.salt, side.pk)
 
 
 @attack("30 edit a personal part", "personal_changed")
@@ -384,7 +384,7 @@ def found(log: Log, *, anchor: bool = False, receipts: bool = False) -> set[str]
     )
     assert not report.error
     assert (report.verdict == "ok") == (report.counts == {})
-    return set(report.counts)
+    return set(report.counts) - {"rollup_wrong"}  # who changes entries changes the figures with them
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda one: one.name)
