@@ -23,8 +23,7 @@ ROLES = ("admin", "owner", "app", "sealer")
 def clean_environment() -> dict[str, str]:
     """This process's, less what would reach another installation."""
     return {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE" and not k.startswith("OPSSIGHT_")} | {
-        name: os.environ[name]
-        for name in env.generated_secrets()
+        name: os.environ[name] for name in env.generated_secrets()
     }
 
 
