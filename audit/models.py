@@ -302,7 +302,7 @@ class AuditEntry(AbstractLogEntry):
         with transaction.atomic():
             super().save(*args, **kwargs)
             side.entry = self
-            side.save()
+            side.save(force_insert=True)
             receipts.promise([(str(self.uid), self.mac)])
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
