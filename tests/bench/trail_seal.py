@@ -1,7 +1,7 @@
 """What sealing costs those who write entries, and how fast the sealer is.
 
 On PostgreSQL, 4 and 8 clients write entries with 5 ms of other work in the same transaction: unsealed (no outbox, no
-sealer), sealed (a sealer at work every half second) and as a chain, in which each entry holds the head until its commit.
+sealer), sealed (a sealer at work every half second) and as a chain, in which an entry holds the head until its commit.
 Transactions a second, median of 7 rounds in which the three take turns. Wanted: sealed 0.8 of unsealed and 2.5 of the
 chain at least; the sealer 20,000 entries a second on either database, in its own CPU time where others use the machine.
 """
