@@ -330,7 +330,7 @@ def _() -> None:
     one, other = (AuditPersonal.objects.get(entry_id=at(back).entry_id) for back in (9, 8))
     for side, to in ((one, other), (other, one)):
         side = AuditPersonal.objects.get(pk=side.pk)
-        sql(f"UPDATE {SIDE} SET salt = %s WHERE id = %s", to.salt, side.pk)
+        sql(f"UPDATE {SIDE} SET salt = %s WHERE entry_id = %s", to.salt, side.entry_id)
 
 
 @attack("30 edit a personal part", "personal_changed")
