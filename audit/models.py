@@ -17,6 +17,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import models, transaction
 from django.utils import timezone
 
+from audit import receipts
 from audit.canonical import canonical, clean, digest, instant
 from opssight.kernel import actor as actors
 from opssight.kernel.actor import Actor
@@ -243,7 +244,8 @@ class AuditEntry(AbstractLogEntry):
         with transaction.atomic():
             super().save(*args, **kwargs)
             side.entry = self
-            side.save()
+            side.save(force_insert=True)
+            receipts.promise([(str(self.uid), self.mac)])
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise AppendOnly(AuditEntry, "deleted")

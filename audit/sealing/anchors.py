@@ -1,7 +1,7 @@
 """Anchors: copies of the checkpoints in places that this installation does not rule.
 
-Only what is outside shows that the log was rolled back, emptied, or written anew with a stolen key. Each checkpoint goes to
-each anchor, in order and at least once; an anchor that was away gets what it missed.
+Only what is outside shows that the log was rolled back, emptied, or written anew with a stolen key. An anchor gets each
+checkpoint, in order and at least once; one that was away gets what it missed.
 """
 
 import fcntl
@@ -62,7 +62,7 @@ def lines(checkpoints: Sequence[Checkpoint]) -> str:
 class FileAnchor:
     """A file that is only appended to: on a disk of another machine, or one that may not be rewritten (`chattr +a`)."""
 
-    TAIL = 1_048_576
+    TAIL = 131_072  # holds more than a batch
 
     def __init__(self, path: Path) -> None:
         self.path, self.name = path, f"file {path}"
@@ -88,7 +88,8 @@ class FileAnchor:
 
 
 class WebhookAnchor:
-    """Posts JSON lines. `OpsSight-Signature: t=SECONDS,v1=HEX` is HMAC-SHA256 by the shared secret over `SECONDS.BODY`."""
+    """Posts JSON lines. `OpsSight-Signature: t=SECONDS,v1=HEX` is HMAC-SHA256, by the shared secret, over
+    `SECONDS.BODY`."""
 
     def __init__(self, url: str, secret: str) -> None:
         self.url, self.secret, self.name = url, secret, f"webhook {urlsplit(url).hostname}"

@@ -7,7 +7,7 @@ the quick way got them right; where it does not fit, the definition decides.
 
 import hmac
 from collections import namedtuple
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,22 +18,24 @@ from django.db.models import JSONField, TextField
 from django.db.models.functions import Cast
 
 from audit.canonical import canonical
-from audit.models import AuditEntry
+from audit.models import AuditEntry, covered
 
 # What a row that no honest writer made can raise: a float beyond all bounds, a time after the year 9999, a lone
-# surrogate, a hundred thousand brackets, and on SQLite text or bytes in any column.
-UNREADABLE = (ValueError, TypeError, ArithmeticError, AttributeError, RecursionError, DataError)
+# surrogate, a hundred thousand brackets, a schema that there is not, and on SQLite text or bytes in any column.
+UNREADABLE = (ValueError, TypeError, ArithmeticError, AttributeError, LookupError, RecursionError, DataError)
 
 _fields = AuditEntry._meta.concrete_fields
 PLAIN = [field.attname for field in _fields if not isinstance(field, JSONField)]
 JSON = [field.attname for field in _fields if isinstance(field, JSONField)]
-Plain = namedtuple("Plain", PLAIN)  # type: ignore[misc]
-Row = namedtuple("Row", [*PLAIN, *JSON])  # type: ignore[misc]  # the names that `covered` asks an entry for
+# Not kept with a batch: so much JSON would keep the garbage collector as busy as all the rest.
+BULKY = ("changes", "additional_data")
+KEPT = [name for name in [*PLAIN, *JSON] if name not in BULKY]
+Row = namedtuple("Row", KEPT)  # type: ignore[misc]
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One entry: `data` are its canonical bytes, `row` its columns by name without the JSON (None if unreadable)."""
+    """One entry: `data` are its canonical bytes, `row` its columns by name, but for BULKY (None if unreadable)."""
 
     id: int
     data: bytes
@@ -57,18 +59,18 @@ def read(ids: Sequence[int], *, using: str) -> list[Read]:
 
 
 def _quickly(ids: Sequence[int], *, using: str) -> Iterator[Read]:
-    """Nothing of an entry's JSON is kept: a batch of it would keep the garbage collector as busy as all the rest."""
     texts = {f"{name}_text": Cast(name, TextField()) for name in JSON}
     rows = AuditEntry.objects.using(using).filter(pk__in=ids).order_by("pk").annotate(**texts)
-    width = len(PLAIN)
     for values in rows.values_list(*PLAIN, *texts):
-        plain = Plain(*values[:width])
-        data = quick_bytes(Row(*plain, *(None if text is None else orjson.loads(text) for text in values[width:])))
-        yield Read(plain.id, data, _fits(plain.mac, data), plain)
+        columns = dict(zip(PLAIN, values, strict=False))
+        for name, text in zip(JSON, values[len(PLAIN) :], strict=True):
+            columns[name] = None if text is None else orjson.loads(text)
+        data = quick_bytes(columns)
+        yield Read(columns["id"], data, _fits(columns["mac"], data), Row._make(columns[name] for name in KEPT))
 
 
-def quick_bytes(row: Any) -> bytes:
-    return orjson.dumps(AuditEntry.covered(row), option=orjson.OPT_SORT_KEYS)
+def quick_bytes(columns: Mapping[str, Any]) -> bytes:
+    return orjson.dumps(covered(columns), option=orjson.OPT_SORT_KEYS)
 
 
 def _carefully(pk: int, *, using: str) -> Read:

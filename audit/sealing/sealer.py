@@ -4,6 +4,7 @@ A batch is one transaction, and one sealer works at a time. Ended at any point, 
 everything done; nobody who writes entries waits for it.
 """
 
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -188,7 +189,7 @@ def _insert_leaves(*columns: list[Any]) -> None:
             arrays = " SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bytea[], %s::boolean[])"
             cursor.execute(insert + arrays, columns)
         else:
-            cursor.executemany(insert + " VALUES (%s, %s, %s, %s)", zip(*columns, strict=True))
+            cursor.executemany(insert + " VALUES (%s, %s, %s, %s)", list(zip(*columns, strict=True)))
 
 
 def _sign(tree: Growing, newest: Checkpoint | None) -> None:
@@ -221,7 +222,7 @@ def _told_to() -> int:
     for pk in ids.iterator(chunk_size=100):
         for entry in read([pk], using=DEFAULT_DB_ALIAS):
             if entry.genuine:
-                return int(entry.row.additional_data["last"])
+                return int(json.loads(entry.data)["data"]["last"])
     return -1
 
 

@@ -66,6 +66,10 @@ def test_events_are_registered_once_and_named_in_the_past():
         "tokens:issued",
         "tokens:refused",
         "tokens:revoked",
+        "trail:anchor_failed",
+        "trail:anchor_recovered",
+        "trail:quarantined",
+        "trail:stopped",
         "zones:changed",
     ]
 
@@ -116,6 +120,11 @@ def test_a_second_registration_is_refused():
 NOT_AUDITED = {
     "audit.auditentry": "the trail itself",
     "audit.auditpersonal": "the trail itself",
+    "sealing.checkpoint": "the sealed trail itself",
+    "sealing.delivery": "where its checkpoints went; the anchors have them",
+    "sealing.leaf": "the sealed trail itself",
+    "sealing.node": "the sealed trail itself",
+    "sealing.pending": "its outbox",
     "access.accesstrace": "a log of its own, kept for 30 days; that there was a refusal has its entry",
     "rbac.unitpath": "follows from units",
     "compliance.result": "written once; each is told by controls:evaluated",

@@ -7,6 +7,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DatabaseError
 
 from audit.sealing import anchors, sealer
+from audit.sealing.keys import public_key
 from audit.sealing.models import Checkpoint, Pending
 from opssight.kernel.actor import Actor, acting
 from opssight.kernel.database import migrate_embedded
@@ -16,8 +17,8 @@ FAILED = 3
 
 class Command(BaseCommand):
     help = (
-        "Seal what waits in the trail here and now, and copy new checkpoints to the anchors. Exit code 0: all is sealed "
-        "and anchored as configured; 1: an anchor did not take it; 3: it can't be sealed."
+        "Seal what waits in the trail now, and copy new checkpoints to the anchors. Exit code 0: all is sealed, "
+        "and with every anchor there is; 1: an anchor did not take it; 3: it can't be sealed."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -41,10 +42,12 @@ class Command(BaseCommand):
                 "size": newest.size if newest else 0,
                 "waiting": waiting,
                 "checkpoint": newest.note if newest else None,
+                "key": str(public_key()),
                 "anchors": [asdict(state) for state in states],
             }
             self.stdout.write(json.dumps(said, cls=DjangoJSONEncoder))
         else:
+            self.stdout.write(f"public key {public_key()}")
             self.stdout.write(f"{sealed} entries sealed; the log has {newest.size if newest else 0}, {waiting} wait")
             for state in states:
                 held = f"holds {state.size}" if state.at else "holds nothing"
