@@ -34,6 +34,11 @@ from opssight.kernel.actor import Actor
 
 ENTRIES, BATCH, ROUNDS = 200_000, 5_000, 3
 WANTED = 25_000
+ALONE = """
+import resource, sys, verify
+verify.main(sys.argv[1:])
+print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, "MB")
+"""
 
 
 def build() -> None:
@@ -111,15 +116,16 @@ def main() -> None:
             for name, act in (("the database", live), ("a bundle", bundle)):
                 wall, cpu = rate(act)
                 keep("trail_verify", case=name, database=connection.vendor, rate=wall, cpu_rate=cpu, floor=bare)
-                print(
-                    f"  verify {name:<35} {wall:>9,.0f}   (of its own CPU time {cpu:,.0f}; {wall / bare:.2f} of the floor)"
-                )
+                told = f"(of its own CPU time {cpu:,.0f}; {wall / bare:.2f} of the floor)"
+                print(f"  verify {name:<35} {wall:>9,.0f}   {told}", flush=True)
             # The peak of a process of its own, as on an auditor's machine.
-            program = (
-                f"import resource, sys; sys.argv = ['verify.py', {str(path)!r}]; sys.path.insert(0, {str(Path(verify.__file__).parent)!r});"
-                " import verify; verify.main(); print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, 'MB')"
+            done = subprocess.run(
+                [sys.executable, "-c", ALONE, path],
+                cwd=Path(verify.__file__).parent,
+                capture_output=True,
+                text=True,
+                check=True,
             )
-            done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
             print(f"  verify.py alone: {done.stdout.splitlines()[-1]}")
     finally:
         guard.remove(connection)

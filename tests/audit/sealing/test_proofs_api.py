@@ -1,7 +1,10 @@
 """Proofs, checkpoints and bundles by API, judged by the verifier that is served."""
 
+import ast
 import json
+import sys
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 from django.db import connection
@@ -148,6 +151,7 @@ def test_a_bundle_by_download(log, adams, tmp_path):
     answer = adams.get("/api/v1/trail/bundle?from=2", headers={"accept": "application/zip"})
     assert (answer.status_code, answer["Content-Type"]) == (200, "application/zip")
     (tmp_path / "b.zip").write_bytes(b"".join(answer.streaming_content))
+    answer.close()
     report = check(str(tmp_path / "b.zip"), Evidence([keys.public_key()]))
     assert (report.verdict, report.checked) == ("ok", report.size - 2)
     told = AuditEntry.objects.filter(event="trail:exported").latest("pk")
@@ -189,6 +193,7 @@ def test_a_proof_reads_a_few_hundred_rows_at_most(log, adams):
 def test_the_verifier_is_served_to_everybody_as_it_is(db, settings):
     answer = Client().get(reverse("verifier"))
     program = b"".join(answer.streaming_content)
+    answer.close()
     assert (answer.status_code, answer["Content-Type"]) == (200, "text/x-python; charset=utf-8")
     assert answer["Content-Disposition"] == 'attachment; filename="verify.py"'
     assert answer["X-Content-Type-Options"] == "nosniff"
@@ -199,14 +204,7 @@ def test_the_verifier_is_served_to_everybody_as_it_is(db, settings):
 
 
 def test_the_verifier_needs_nothing_but_one_package():
-    import ast
-
-    imported = set()
-    for node in ast.walk(ast.parse(open(verify.__file__).read())):
-        if isinstance(node, ast.Import):
-            imported |= {name.name.partition(".")[0] for name in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            imported.add(node.module.partition(".")[0])
-    import sys
-
-    assert imported - sys.stdlib_module_names == {"cryptography"}
+    nodes = list(ast.walk(ast.parse(Path(verify.__file__).read_text())))
+    imported = {name.name for node in nodes if isinstance(node, ast.Import) for name in node.names}
+    imported |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    assert {name.partition(".")[0] for name in imported} - sys.stdlib_module_names == {"cryptography"}

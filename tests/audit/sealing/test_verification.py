@@ -38,7 +38,7 @@ def clean(**given: list[str]) -> None:
 
 
 def test_an_honest_life_raises_no_alarm(log, eve, adam):
-    """Rollbacks, a deleted user, a content type that is cleaned up, entries that wait, an erased person, an idle hour."""
+    """Rollbacks, a deleted user, a content type that is cleaned up, entries that wait, an erased person."""
     for _ in range(3):
         with pytest.raises(IntegrityError), transaction.atomic():
             registry["findings:raised"].emit(number=1)
