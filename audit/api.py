@@ -13,7 +13,7 @@ from audit.filters import TrailForm
 from audit.models import AuditEntry
 from audit.reports.formats import as_dict
 from audit.reports.serializers import ReportSerializer
-from audit.reports.services import CHOICES, period_of, report
+from audit.reports.services import CHOICES, check_reach, period_of, report
 from audit.search import Conditions, Search
 from audit.serializers import EntrySerializer
 from opssight.kernel.pagination import KeysetPagination
@@ -91,6 +91,7 @@ class TrailViewSet(Resource, List, Retrieve):
     def report(self, request: Request) -> Response:
         """What the trail came to on each day of a period, as evidence for one framework, and up to where it is
         covered. What waits to be sealed is sealed first. The report itself becomes an entry."""
+        check_reach(request.user)
         asked = (request.query_params.get(name, "") for name in ("framework", "start", "end"))
         return Response(as_dict(report(period_of(*asked))))
 

@@ -232,7 +232,7 @@ class AuditEntry(AbstractLogEntry):
 
     @property
     def person(self) -> dict[str, Any]:
-        """The personal part: actor, impersonator, address, user_agent, object, values, data. Empty once it was erased."""
+        """The personal part: actor, impersonator, address, user_agent, object, values, data. Empty once erased."""
         if hasattr(self, "_person"):
             return self._person
         side = getattr(self, "personal", None)

@@ -3,16 +3,19 @@
 import base64
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import Any
 
 from django.utils import timezone
 
 from audit import verify
 from audit.events import TRAIL_REPORTED
+from audit.models import AuditEntry
 from audit.rollups import services as figures
 from audit.rollups.models import ALL, DayCount
 from audit.sealing.models import Checkpoint, Delivery, Leaf
 from audit.sealing.sealer import catch_up
 from audit.tags import FRAMEWORKS
+from opssight.kernel.access import Forbidden
 from opssight.kernel.errors import Refusal
 
 MOST_DAYS = 3_660  # ten years
@@ -76,6 +79,12 @@ class Report:
         """Of the whole period. Distinct users are no sum of those of its days."""
         sums = {name: sum(getattr(day, name) for day in self.days) for name in figures.COUNTS}
         return sums | {"unique_users": self.unique_users}
+
+
+def check_reach(user: Any) -> None:
+    """Figures are those of the whole trail, which an assignment at a unit below does not reach."""
+    if not AuditEntry.objects.permitted(user, "trail:report").exists():
+        raise Forbidden("trail:report")
 
 
 def period_of(framework: str, start: str, end: str, *, today: date | None = None) -> Period:

@@ -8,8 +8,8 @@ the quick way got them right; where it does not fit, the definition decides.
 import hmac
 from collections import namedtuple
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 import orjson
 from django.conf import settings
@@ -31,10 +31,10 @@ JSON = [field.attname for field in _fields if isinstance(field, JSONField)]
 BULKY = ("changes", "additional_data")
 KEPT = [name for name in [*PLAIN, *JSON] if name not in BULKY]
 Row = namedtuple("Row", KEPT)  # type: ignore[misc]
+_kept = itemgetter(*KEPT)
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(NamedTuple):
     """One entry: `data` are its canonical bytes, `row` its columns by name, but for BULKY (None if unreadable)."""
 
     id: int
@@ -66,7 +66,7 @@ def _quickly(ids: Sequence[int], *, using: str) -> Iterator[Read]:
         for name, text in zip(JSON, values[len(PLAIN) :], strict=True):
             columns[name] = None if text is None else orjson.loads(text)
         data = quick_bytes(columns)
-        yield Read(columns["id"], data, _fits(columns["mac"], data), Row._make(columns[name] for name in KEPT))
+        yield Read(columns["id"], data, _fits(columns["mac"], data), Row._make(_kept(columns)))
 
 
 def quick_bytes(columns: Mapping[str, Any]) -> bytes:

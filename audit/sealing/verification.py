@@ -149,6 +149,7 @@ class _Run:
             tree = Growing(self.resumed.size, bytes(self.resumed.peaks))
             start, previous, first_id = tree.size, verify.note_digest(self.resumed.note), self.resumed.pk
         walk = Walk(tree, self.keys, self.report, previous, gap=1 << 62)
+        walk.newest = verify.Checkpoint.parse(self.resumed.note)[0] if self.resumed else None
         origins = {key.name for key in self.keys}
         tail = RECENT_ANCHORS if self.resumed else 1 << 62
         anchors = merge(*(verify.anchored(path, origins, tail) for path in self.anchors), key=lambda one: one[0].size)

@@ -336,5 +336,9 @@ LOGGING = {
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
-    "loggers": {"opssight": {"level": env.choice("OPSSIGHT_LOG_LEVEL", ["DEBUG", "INFO", "WARNING", "ERROR"], "INFO")}},
+    "loggers": {
+        "opssight": {"level": env.choice("OPSSIGHT_LOG_LEVEL", ["DEBUG", "INFO", "WARNING", "ERROR"], "INFO")},
+        # Receipts are for whatever collects the log; at a terminal they would drown what people read.
+        **({"opssight.receipt": {"level": "WARNING"}} if LOG_FORMAT == "human" else {}),
+    },
 }

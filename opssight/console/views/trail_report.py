@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django.utils import timezone
 
 from audit.reports.formats import TITLES, as_csv, as_dict, evidence_for
-from audit.reports.services import NoReport, Report, period_of, report
+from audit.reports.services import NoReport, Report, check_reach, period_of, report
 from audit.rollups.models import ALL, DayCount
 from audit.rollups.services import COUNTS
 from audit.tags import VERSION
@@ -51,6 +51,7 @@ def trail_report(request: HttpRequest) -> HttpResponse:
     """The form alone until a period is asked for: making a report leaves an entry."""
     today, form = timezone.now().astimezone(UTC).date(), request.GET.get("format", "")
     given = {name: request.GET.get(name, "") for name in PARAMETERS}
+    check_reach(request.user)
     page: dict[str, Any] = {"titles": TITLES.items(), "presets": _presets(today), "given": given, "today": today}
     if form not in ("", "csv", "json"):
         raise Http404
@@ -63,7 +64,7 @@ def trail_report(request: HttpRequest) -> HttpResponse:
         return render(request, "audit/report.html", {**page, "errors": problem.errors}, status=problem.status)
     if form:
         return _file(made, form)
-    return render(request, "audit/report.html", {**page, **_shown(made, today), **trail_state.banner()})
+    return render(request, "audit/report.html", {**page, **_shown(made), **trail_state.banner()})
 
 
 def _file(made: Report, form: str) -> HttpResponse:
@@ -92,7 +93,7 @@ def _presets(today: date) -> list[tuple[str, date, date]]:
     ]
 
 
-def _shown(made: Report, today: date) -> dict[str, Any]:
+def _shown(made: Report) -> dict[str, Any]:
     by_month = len(made.days) > BY_MONTH
     lines = list(_months(made.days) if by_month else map(_line, made.days))
     by_hand = lines if len(lines) <= NARROW else list(_months(made.days))
@@ -103,8 +104,8 @@ def _shown(made: Report, today: date) -> dict[str, Any]:
         "lines": lines,
         "headings": [heading for _, heading, _ in FIGURES],
         "by_month": by_month,
-        "wide": _drawing(lines, today, 1144),
-        "slim": _drawing(by_hand, today, 300),
+        "wide": _drawing(lines, 1144),
+        "slim": _drawing(by_hand, 300),
         "narrowing": "" if made.period.framework == ALL else f"&framework={made.period.framework}",
         "evidence": evidence_for(made.period.framework),
         "version": VERSION,
@@ -123,8 +124,8 @@ def _months(days: Iterable[DayCount]) -> Iterator[Line]:
         yield Line(month[0].day, month[-1].day, counts)
 
 
-def _drawing(lines: list[Line], today: date, width: int) -> tuple[Calendar, list[tuple[Any, Line]]]:
+def _drawing(lines: list[Line], width: int) -> tuple[Calendar, list[tuple[Any, Line]]]:
     """The geometry, and each column with what it stands for."""
-    counts = [(line.since, line.counts["total"], line.counts["failed"]) for line in lines]
-    drawing = calendar(counts, today=today, width=width)
+    counts = [(line.since, line.counts["total"], line.counts["failed"], "") for line in lines]
+    drawing = calendar(counts, width=width)
     return drawing, list(zip(drawing.days, lines, strict=True))

@@ -25,6 +25,7 @@ from audit.sealing.models import Checkpoint, Delivery, Leaf, Pending
 from audit.tags import FRAMEWORKS
 from rbac.models import Role
 from rbac.role_book import save_role
+from rbac.services import assign_role, create_unit, root_unit
 from tests.audit.rollups.helpers import naive, write
 from tests.conftest import make_person
 
@@ -260,6 +261,14 @@ def test_the_report_is_for_those_with_its_permission_and_tells_no_entries(adam, 
     assert answer.status_code == 200
     assert "/trail?" not in answer.content.decode()
     assert board.get("/api/v1/trail").status_code == 403
+
+
+@pytest.mark.parametrize("path", ["/trail/report", "/api/v1/trail/report"])
+def test_an_auditor_of_one_unit_gets_no_figures_of_the_whole(db, client_for, path):
+    person = make_person("Una")
+    assign_role(person, "auditor", reason="cast", unit=create_unit("Payments", parent=root_unit()))
+    assert client_for(person).get(f"{path}?{MONTH}").status_code == 403
+    assert not AuditEntry.objects.filter(event="trail:reported").exists()
 
 
 # --- console ------------------------------------------------------------------------------------------------------
