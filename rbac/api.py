@@ -414,7 +414,7 @@ class GroupSerializer(StrictModelSerializer):
         if "/" in name or name in (".", ".."):
             raise ValidationError("A group's name stands in addresses, so it has no / and is not . or ..")
         group: Any = self.instance
-        if Group.objects.filter(name=name).exclude(pk=group.pk if group else None).exists():
+        if Group.objects.filter(name=name).exclude(name=group.name if group else "").exists():
             raise ValidationError("There is a group with this name already.")
         return name
 
