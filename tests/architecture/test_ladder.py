@@ -46,6 +46,8 @@ def test_events_are_registered_once_and_named_in_the_past():
         "findings:reopened",
         "grants:made",
         "grants:revoked",
+        "groups:member_added",
+        "groups:member_removed",
         "mfa:code_used",
         "mfa:codes_renewed",
         "mfa:enrolled",
@@ -72,6 +74,8 @@ def test_events_are_registered_once_and_named_in_the_past():
         "trail:quarantined",
         "trail:reported",
         "trail:stopped",
+        "trail:tampered",
+        "trail:verified",
         "zones:changed",
     ]
 
@@ -88,6 +92,7 @@ def test_resources_and_their_actions():
         "findings": ("read", "triage"),
         "frameworks": ("read",),
         "grants": ("read", "create", "delete"),
+        "groups": ("read", "create", "update", "delete"),
         "me": ("read", "update"),
         "mfa": ("read",),
         "policies": ("read", "create", "update", "delete"),
@@ -129,6 +134,7 @@ NOT_AUDITED = {
     "sealing.leaf": "the sealed trail itself",
     "sealing.node": "the sealed trail itself",
     "sealing.pending": "its outbox",
+    "sealing.verification": "what the last verification found; its end is an event",
     "access.accesstrace": "a log of its own, kept for 30 days; that there was a refusal has its entry",
     "rbac.unitpath": "follows from units",
     "compliance.result": "written once; each is told by controls:evaluated",
