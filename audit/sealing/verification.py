@@ -242,7 +242,7 @@ class _Run:
 
 @contextmanager
 def _what_lives_stays() -> Iterator[None]:
-    """Chunk after chunk of short-lived rows makes the garbage collector walk all of Django again: a quarter more time."""
+    """Chunk after chunk of short-lived rows makes the garbage collector walk all of Django again: a quarter more."""
     gc.freeze()
     try:
         yield
