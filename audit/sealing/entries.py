@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import orjson
 from django.conf import settings
-from django.db import DataError
-from django.db.models import JSONField, TextField
+from django.db import DataError, connections
+from django.db.models import BooleanField, JSONField, Q, TextField
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Cast
 
 from audit.canonical import canonical
@@ -60,13 +61,20 @@ def read(ids: Sequence[int], *, using: str) -> list[Read]:
 
 def _quickly(ids: Sequence[int], *, using: str) -> Iterator[Read]:
     texts = {f"{name}_text": Cast(name, TextField()) for name in JSON}
-    rows = AuditEntry.objects.using(using).filter(pk__in=ids).order_by("pk").annotate(**texts)
+    rows = AuditEntry.objects.using(using).filter(_among(ids, using=using)).order_by("pk").annotate(**texts)
     for values in rows.values_list(*PLAIN, *texts):
         columns = dict(zip(PLAIN, values, strict=False))
         for name, text in zip(JSON, values[len(PLAIN) :], strict=True):
             columns[name] = None if text is None else orjson.loads(text)
         data = quick_bytes(columns)
         yield Read(columns["id"], data, _fits(columns["mac"], data), Row._make(_kept(columns)))
+
+
+def _among(ids: Sequence[int], *, using: str) -> Q | RawSQL:
+    """One parameter rather than thousands, which would take psycopg longer than all the rest of reading."""
+    if connections[using].vendor == "postgresql":
+        return RawSQL("audit_auditentry.id = ANY(%s::bigint[])", [list(ids)], BooleanField())
+    return Q(pk__in=ids)
 
 
 def quick_bytes(columns: Mapping[str, Any]) -> bytes:
