@@ -125,7 +125,10 @@ def test_a_new_table_of_the_owner_is_the_apps_too_and_one_of_the_trail_only_to_a
         ("ALTER ROLE {app} CREATEROLE", "may create roles"),
         ("GRANT {owner} TO {app}", "is a member of"),
         ("GRANT {owner} TO {sealer}", "is a member of"),
-        ("GRANT pg_write_all_data TO {app}", "may change audit_auditentry, .*sealing_checkpoint.* through another role"),
+        (
+            "GRANT pg_write_all_data TO {app}",
+            "may change audit_auditentry, .*sealing_checkpoint.* through another role",
+        ),
         ("GRANT pg_write_all_data TO {sealer}", "through another role"),
     ],
 )
