@@ -235,7 +235,7 @@ class _Run:
 
 @contextmanager
 def _what_lives_stays() -> Iterator[None]:
-    """Chunk after chunk of short-lived rows makes the garbage collector look at all of Django again: a quarter more time."""
+    """Else chunk after chunk makes the garbage collector look at all of Django again, at a quarter more time."""
     gc.freeze()
     try:
         yield
