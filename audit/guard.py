@@ -36,6 +36,8 @@ TABLES = (
     Table(LEAVES, refused=CHANGE, app=READ, sealer=ADD),
     Table("sealing_node", refused=CHANGE, app=READ, sealer=ADD),
     Table("sealing_checkpoint", refused=CHANGE, app=READ, sealer=ADD),
+    Table("rollups_daycount", app=READ, sealer=("SELECT", "INSERT", "UPDATE")),
+    Table("rollups_dayuser", app=READ, sealer=ADD),
 )
 NAMES = tuple(table.name for table in TABLES)
 REFUSE, ENQUEUE = FUNCTIONS = "audit_refuse()", "audit_enqueue()"

@@ -35,6 +35,7 @@ BUILTIN: dict[str, tuple[str, str, tuple[str, ...], set[str]]] = {
             "scans:read",
             "traces:read",
             "trail:read",
+            "trail:report",
             "units:read",
             "users:read",
             "zones:read",

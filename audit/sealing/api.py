@@ -2,7 +2,7 @@
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from django.http import FileResponse, Http404
 from django.utils.dateparse import parse_datetime
@@ -16,8 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from audit import verify
-from audit.api import EntrySerializer, TrailViewSet
-from audit.models import AuditEntry
+from audit.api import TrailViewSet
 from audit.sealing import exporting, proofs
 from audit.sealing.models import Checkpoint
 from opssight.kernel.access import Forbidden
@@ -30,16 +29,6 @@ LARGEST_DOWNLOAD = 100_000  # entries: some seconds of work, during which a thre
 
 class TooLarge(Refusal):
     status = 413
-
-
-class SealedEntrySerializer(EntrySerializer):
-    position = serializers.IntegerField(
-        source="leaf.position", read_only=True, allow_null=True, help_text="In the sealed log; null for some seconds."
-    )
-
-    class Meta(EntrySerializer.Meta):
-        fields = [*EntrySerializer.Meta.fields, "position"]
-        read_only_fields = fields
 
 
 class PersonalSerializer(StrictSerializer):
@@ -99,13 +88,11 @@ def _number(request: Request, name: str) -> int | None:
 
 
 class SealedTrailViewSet(TrailViewSet):
-    queryset = AuditEntry.objects.select_related("personal", "leaf")
-    serializer_class = SealedEntrySerializer
-    takes = {"proof": {"size"}, "bundle": {"from", "to", "since", "until"}}
-
-    @classmethod
-    def permission_for(cls, action: str) -> str:
-        return "trail:read" if action in ("proof", "bundle") else super().permission_for(action)
+    takes: ClassVar[dict[str, set[str]]] = {
+        **TrailViewSet.takes,
+        "proof": {"size"},
+        "bundle": {"from", "to", "since", "until"},
+    }
 
     @extend_schema(
         parameters=[OpenApiParameter("size", int, description="Of the checkpoint; by default the newest.")],

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from audit import verify
 from audit.canonical import instant
-from audit.sealing.events import TRAIL_EXPORTED
+from audit.events import TRAIL_EXPORTED
 from audit.sealing.keys import public_keys, sign
 from audit.sealing.models import Checkpoint, Leaf
 from audit.sealing.proofs import LOOK, DoesNotFit, checkpoint_of, full_subtrees, subtree_hashes

@@ -18,6 +18,7 @@ from psycopg.errors import InsufficientPrivilege
 
 from audit.canonical import instant
 from audit.models import AuditEntry
+from audit.rollups.services import count
 from audit.sealing.entries import Read, read
 from audit.sealing.events import QUARANTINED, STOPPED
 from audit.sealing.keys import is_ours, signed_note
@@ -111,6 +112,7 @@ def _seal_batch(*, wait: bool) -> int:
         tree = _tree(newest)
         try:
             _add(batch, tree)
+            count((entry.row for entry in batch if entry.row), using=alias)
         except IntegrityError as error:
             raise Unfit(f"an entry or a position is in the log already ({str(error).splitlines()[0]})") from None
         _forget([entry.id for entry in batch])

