@@ -60,13 +60,21 @@ def read(ids: Sequence[int], *, using: str) -> list[Read]:
 
 def _quickly(ids: Sequence[int], *, using: str) -> Iterator[Read]:
     texts = {f"{name}_text": Cast(name, TextField()) for name in JSON}
-    rows = AuditEntry.objects.using(using).filter(pk__in=ids).order_by("pk").annotate(**texts)
+    rows = among(AuditEntry.objects.using(using), "pk", ids).order_by("pk").annotate(**texts)
+    key = settings.TRAIL_KEY.encode()
     for values in rows.values_list(*PLAIN, *texts):
         columns = dict(zip(PLAIN, values, strict=False))
         for name, text in zip(JSON, values[len(PLAIN) :], strict=True):
             columns[name] = None if text is None else orjson.loads(text)
         data = quick_bytes(columns)
-        yield Read(columns["id"], data, _fits(columns["mac"], data), Row._make(_kept(columns)))
+        yield Read(columns["id"], data, _fits(columns["mac"], data, key), Row._make(_kept(columns)))
+
+
+def among(rows: Any, column: str, ids: Sequence[int]) -> Any:
+    """Those of `ids`; where they follow each other, as they mostly do, by their ends, which is quicker."""
+    if ids and len(ids) == len(set(ids)) == max(ids) - min(ids) + 1:
+        return rows.filter(**{f"{column}__gte": min(ids), f"{column}__lte": max(ids)})
+    return rows.filter(**{f"{column}__in": ids})
 
 
 def quick_bytes(columns: Mapping[str, Any]) -> bytes:
@@ -77,11 +85,11 @@ def _carefully(pk: int, *, using: str) -> Read:
     try:
         entry = AuditEntry.objects.using(using).get(pk=pk)
         data = canonical(entry.covered())
-        return Read(pk, data, _fits(entry.mac, data), entry)
+        return Read(pk, data, _fits(entry.mac, data, settings.TRAIL_KEY.encode()), entry)
     except UNREADABLE:
         return Read(pk, canonical({"unreadable": pk}), False, None)
 
 
-def _fits(mac: Any, data: bytes) -> bool:
-    made = hmac.digest(settings.TRAIL_KEY.encode(), data, "sha256").hex()
+def _fits(mac: Any, data: bytes, key: bytes) -> bool:
+    made = hmac.digest(key, data, "sha256").hex()
     return isinstance(mac, str) and mac.isascii() and hmac.compare_digest(made, mac)
