@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib.contenttypes.models import ContentType
-from django.db.models import F, Q, QuerySet, TextField, Value
+from django.db.models import Exists, F, Q, QuerySet, TextField, Value
 from django.db.models.expressions import Expression
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast, Coalesce
@@ -134,11 +134,17 @@ class Search:
         """Its index begins with the type, which the id alone leaves to be found."""
         checked = [_is(column, value) for column, value in (("resource_type", kind), ("resource_id", name)) if value]
         if name and not kind:
-            types = [f"{one.app_label}.{one.model}" for one in ContentType.objects.all()]
-            found = self.rows.filter(resource_type__in=types, resource_id=name).order_by()
-            kinds = set(found.values_list("resource_type", flat=True).distinct()[:2])
-            kind = kinds.pop() if len(kinds) == 1 else ""
+            kind = self._type_of(name)
         return Part(checked, Q(resource_type=kind, resource_id=name) if kind and name else None)
+
+    def _type_of(self, name: str) -> str:
+        """The one type that has an object of this id; "" where none has, or more than one. A look-up for each."""
+        types = [f"{one.app_label}.{one.model}" for one in ContentType.objects.all()]
+        rows = AuditEntry.objects.filter(resource_id=name)
+        asked = {f"type_{n}": Exists(rows.filter(resource_type=kind)) for n, kind in enumerate(types)}
+        answers = ContentType.objects.order_by("pk").annotate(**asked).values_list(*asked)[0]
+        found = [kind for kind, there in zip(types, answers, strict=True) if there]
+        return found[0] if len(found) == 1 else ""
 
     def _address(self, address: str) -> Part:
         keys = list(AuditPersonal.objects.filter(address=address).values_list("pk", flat=True)[: FEW + 1])

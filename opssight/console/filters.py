@@ -44,6 +44,7 @@ class Asked:
     def __init__(self, query: QueryDict) -> None:
         self.query = query
         self.chips: list[Chip] = []
+        self._kept: dict[frozenset[str], str] = {}
         self.narrowed = False  # whether anything beyond the defaults is asked for
 
     def text(self, name: str) -> str:
@@ -51,9 +52,11 @@ class Asked:
 
     def address(self, without: Iterable[str] = (), **more: str) -> str:
         """The query string with other values; always starts with "?"."""
-        gone = {*TRANSIENT, *without, *more}
-        kept = [(name, value) for name, values in self.query.lists() if name not in gone for value in values]
-        return "?" + urlencode([*kept, *more.items()])
+        gone = frozenset((*TRANSIENT, *without, *more))
+        if gone not in self._kept:  # a page of rows asks for the same few again and again
+            kept = [(name, value) for name, values in self.query.lists() if name not in gone for value in values]
+            self._kept[gone] = urlencode(kept)
+        return "?" + "&".join(part for part in (self._kept[gone], urlencode(more)) if part)
 
     @property
     def here(self) -> str:
