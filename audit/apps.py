@@ -7,8 +7,9 @@ class AuditConfig(AppConfig):
     verbose_name = "Audit trail"
 
     def ready(self) -> None:
-        from audit import permissions, receivers, registry  # noqa: F401  (registers)
+        from audit import bulk, permissions, receivers, registry  # noqa: F401  (registers)
         from audit.guard import install_after_migration
 
         registry.register_lower_apps()
+        bulk.install()
         post_migrate.connect(install_after_migration, sender=self, dispatch_uid="audit.guard")

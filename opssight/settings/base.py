@@ -158,7 +158,7 @@ GUARDIAN_MONKEY_PATCH_USER = GUARDIAN_MONKEY_PATCH_GROUP = False
 
 OPSSIGHT_DECIDER = "rbac.decide"
 AUDITLOG_LOGENTRY_MODEL = "audit.AuditEntry"
-AUDITLOG_STORE_JSON_CHANGES = False
+AUDITLOG_STORE_JSON_CHANGES = True
 AUDITLOG_DISABLE_ON_RAW_SAVE = False
 
 # --- jobs -------------------------------------------------------------------------------------------------------
