@@ -98,8 +98,8 @@ def audited(
 ) -> None:
     """Follow `model`: its creations, changes and deletions through the ORM become entries.
 
-    `plain` fields are kept as they are, `personal` ones apart, `secret` ones masked; `ignore`d ones are left out: leases
-    and counters, and what events of the subject tell. `reads_too`: whoever looks at a row or a list leaves an entry too.
+    `plain` fields are kept as they are, `personal` ones apart, `secret` ones masked; `ignore`d are left out: leases
+    and counters, and what events of the subject tell. With `reads_too`, whoever looks at a row or a list leaves an entry.
     A name that is not a field is a ValueError.
     """
     from audit import capture

@@ -128,14 +128,15 @@ class _Insert:
         pk: Any = model._meta.pk
         fields: list[Any] = [field for field in model._meta.local_concrete_fields if field is not pk]
         self.columns = [(field.attname, _adapter(field)) for field in fields]
-        self.of_the_same_statement = after is not None and connection.vendor == "postgresql"
+        self.of_the_same_statement = after is not None and to.vendor == "postgresql"
         names, marks = [quote(field.column) for field in fields], ["%s"] * len(fields)
         if after is not None:
             names.insert(0, quote(pk.column))
             marks.insert(0, "(SELECT id FROM entry)" if self.of_the_same_statement else "%s")
-        self.sql = f"INSERT INTO {quote(model._meta.db_table)} ({', '.join(names)}) VALUES ({', '.join(marks)})"
+        table, key = quote(model._meta.db_table), quote(pk.column)
+        self.sql = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join(marks)})"
         if after is None or self.of_the_same_statement:
-            self.sql += f" RETURNING {quote(pk.column)}"
+            self.sql = f"{self.sql} RETURNING {key}"
         if after is not None and self.of_the_same_statement:
             self.sql = f"WITH entry AS ({after.sql}) {self.sql}"
 
