@@ -33,7 +33,7 @@ class _Reader:
 
     def __init__(self, entry: Followed, alias: str) -> None:
         names = [field.attname for field in entry.fields.values()]
-        rows = models.QuerySet(entry.model).using(alias).filter(pk=0).values_list(*names)
+        rows: models.QuerySet[Any] = models.QuerySet(entry.model).using(alias).filter(pk=0).values_list(*names)
         query = rows.select_for_update(no_key=True).query
         compiler = query.get_compiler(alias)
         self.names, self.compiler = list(entry.fields), compiler
@@ -141,8 +141,9 @@ def _before_delete(sender: type[models.Model], instance: models.Model, using: st
     assert entry is not None
     instance.__dict__[BEFORE] = (read(entry, instance.pk, using), label_of(instance))
     for model, field in _emptied_with(sender):
-        rows = models.QuerySet(model).using(using).filter(**{field: instance.pk}).iterator()
-        services.append_bulk(None, ((row, {field: [instance.pk, None]}) for row in rows), using=using)
+        rows: models.QuerySet[Any] = models.QuerySet(model).using(using).filter(**{field: instance.pk})
+        emptied = ((row, {field: [instance.pk, None]}) for row in rows.iterator())
+        services.append_bulk(None, emptied, using=using)
 
 
 def _after_delete(sender: type[models.Model], instance: models.Model, using: str, **kwargs: Any) -> None:
@@ -187,7 +188,8 @@ def _m2m_changed(
         return
     if not pk_set:
         return
-    others = list(models.QuerySet(model).using(using).filter(pk__in=pk_set).order_by("pk"))
+    linked: models.QuerySet[Any] = models.QuerySet(model).using(using).filter(pk__in=pk_set)
+    others = list(linked.order_by("pk"))
     for owner, targets in [(other, [instance]) for other in others] if reverse else [(instance, others)]:
         change = {
             "type": "m2m",
@@ -205,7 +207,7 @@ def _linked(entry: Followed, name: str, instance: models.Model, reverse: bool, u
     mine, theirs = field.m2m_field_name(), field.m2m_reverse_field_name()
     if reverse:
         mine, theirs = theirs, mine
-    rows = models.QuerySet(through).using(using).filter(**{mine: instance.pk})
+    rows: models.QuerySet[Any] = models.QuerySet(through).using(using).filter(**{mine: instance.pk})
     return set(rows.values_list(theirs, flat=True))
 
 

@@ -99,7 +99,7 @@ def audited(
     """Follow `model`: its creations, changes and deletions through the ORM become entries.
 
     `plain` fields are kept as they are, `personal` ones apart, `secret` ones masked; `ignore`d are left out: leases
-    and counters, and what events of the subject tell. With `reads_too`, whoever looks at a row or a list leaves an entry.
+    and counters, and what events of the subject tell. With `reads_too`, a look at a row or a list is an entry as well.
     A name that is not a field is a ValueError.
     """
     from audit import capture
@@ -166,6 +166,7 @@ def register_lower_apps() -> None:
     from accounts.mfa.models import RecoveryCode, RecoveryDevice, TOTPDevice
     from accounts.models import SetupLink, User
     from accounts.tokens.models import Token
+    from audit.models import AuditEntry
     from rbac.access.models import AccessTrace, Policy, Zone
     from rbac.models import DenyRule, Role, RoleAssignment, RolePermission, Unit
 
@@ -184,4 +185,5 @@ def register_lower_apps() -> None:
     audited(DenyRule, plain=("permission", "reason"), reads_too=True)
     audited(Policy, plain=("name", "resource", "action", "condition", "reason"))
     audited(Zone, plain=("name", "networks"))
-    reads.sensitive.add(AccessTrace)
+    reads.sensitive |= {AccessTrace, AuditEntry}
+    reads.quiet.add(AuditEntry)

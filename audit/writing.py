@@ -65,7 +65,7 @@ def compose(
     }
     if actor.impersonator is not None:
         person["impersonator"] = clean(str(actor.impersonator))
-    side = {"address": actor.address, "data": person, "salt": secrets.token_hex(SALT_BYTES)}
+    side: Columns = {"address": actor.address, "data": person, "salt": secrets.token_hex(SALT_BYTES)}
     entry = {
         "uid": new_uid(),
         "schema_v": SCHEMA,
@@ -108,10 +108,11 @@ def insert(entry: Columns, side: Columns, using: str) -> int:
     with connection.cursor() as cursor:
         if second.of_the_same_statement:
             cursor.execute(second.sql, first.values(entry, connection) + second.values(side, connection))
-            return cursor.fetchone()[0]  # type: ignore[no-any-return]
-        cursor.execute(first.sql, first.values(entry, connection))
-        key: int = cursor.fetchone()[0]
-        cursor.execute(second.sql, [key, *second.values(side, connection)])
+            key: int = cursor.fetchone()[0]
+        else:
+            cursor.execute(first.sql, first.values(entry, connection))
+            key = cursor.fetchone()[0]
+            cursor.execute(second.sql, [key, *second.values(side, connection)])
     return key
 
 
@@ -128,7 +129,7 @@ class _Insert:
         pk: Any = model._meta.pk
         fields: list[Any] = [field for field in model._meta.local_concrete_fields if field is not pk]
         self.columns = [(field.attname, _adapter(field)) for field in fields]
-        self.of_the_same_statement = after is not None and to.vendor == "postgresql"
+        self.of_the_same_statement = after is not None and connection.vendor == "postgresql"
         names, marks = [quote(field.column) for field in fields], ["%s"] * len(fields)
         if after is not None:
             names.insert(0, quote(pk.column))

@@ -81,6 +81,9 @@ def register(name: str, severity: str = "info", *, security: bool = False) -> Ev
     return event
 
 
+COMMAND_RUN = register("commands:run", severity="low")
+
+
 # --- bulk ---------------------------------------------------------------------------------------------------------
 
 Changes = Iterable[tuple[Model, dict[str, Any]]]

@@ -17,6 +17,8 @@ from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from opssight.kernel import reads
+
 M = TypeVar("M", bound=Model)
 DEFAULT_LIMIT, MAX_LIMIT = 50, 200
 
@@ -105,6 +107,7 @@ class KeysetPagination(BasePagination):
             self.page = paginate(queryset, order, request.query_params.get("cursor"), int(asked))
         except BadCursor:
             raise ValidationError({"cursor": "is not one that this list gave"}) from None
+        reads.note_list(queryset.model, len(self.page.rows))
         return self.page.rows
 
     def _url(self, cursor: str | None) -> str | None:

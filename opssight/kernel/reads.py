@@ -4,12 +4,13 @@ Views note what they show, whatever it is; which models are sensitive is said wh
 (`audited(…, reads_too=True)`). What is noted first counts, since a page is about the rows that it looks up first.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from django.core.cache import cache
 from django.db import models
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
 from opssight.kernel import actor
 from opssight.kernel.crypto import keyed_hash
@@ -47,10 +48,22 @@ def _note(reading: _Reading) -> None:
         request.__dict__.setdefault("_opssight_reading", reading)
 
 
-def record(request: HttpRequest, status: int) -> None:
-    """Write the entry of what this request read, once it is answered. A reading that failed is told as a denial."""
+class ReadsMiddleware:
+    """Writes the entry of what a request has read, once it is answered. Stands below ActorMiddleware."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        if response.status_code < 300:  # what was refused is told as a denial
+            _record(request)
+        return response
+
+
+def _record(request: HttpRequest) -> None:
     reading: _Reading | None = request.__dict__.pop("_opssight_reading", None)
-    if reading is None or status >= 300 or not _is_new(request, reading):
+    if reading is None or not _is_new(request, reading):
         return
     if reading.target is not None:
         OBJECT_READ.emit(target=reading.target, action="READ")

@@ -68,6 +68,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django_otp.middleware.OTPMiddleware",
     "opssight.kernel.actor.ActorMiddleware",
+    "opssight.kernel.reads.ReadsMiddleware",
     "accounts.middleware.SessionEpochMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -209,6 +210,11 @@ CELERY_BEAT_SCHEDULE = {
     # At the full hour rather than an hour after the start, so that restarts don't put it off.
     "evaluate-controls": {"task": "compliance.tasks.evaluate_controls", "schedule": crontab(minute=0)},
 }
+if not EMBEDDED:  # SQLite has no second writer to look out for
+    CELERY_BEAT_SCHEDULE["tell-unattributed-changes"] = {
+        "task": "audit.tasks.tell_unattributed_changes",
+        "schedule": 60.0,
+    }
 
 # --- API --------------------------------------------------------------------------------------------------------
 

@@ -35,6 +35,8 @@ def test_events_are_registered_once_and_named_in_the_past():
         "accounts:deactivated",
         "accounts:locked",
         "assignments:changed",
+        "changes:refused",
+        "commands:run",
         "controls:evaluated",
         "controls:failed",
         "controls:lost",
@@ -56,6 +58,7 @@ def test_events_are_registered_once_and_named_in_the_past():
         "records:exported",
         "records:listed",
         "records:read",
+        "requests:failed",
         "roles:assigned",
         "roles:revoked",
         "scans:failed",
@@ -70,6 +73,7 @@ def test_events_are_registered_once_and_named_in_the_past():
         "tokens:issued",
         "tokens:refused",
         "tokens:revoked",
+        "trail:unattributed_change",
         "zones:changed",
     ]
 

@@ -1,5 +1,6 @@
 """Errors as pages, or as problem details where the address belongs to the API. Each says what to do next."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
@@ -10,6 +11,7 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from opssight.kernel.access import RefusedByPolicy, StepUpNeeded, record_denial
 from opssight.kernel.errors import Refusal, problem_json
+from opssight.kernel.refusals import SAFE, record_crash, record_refused_change
 
 
 def _answer(request: HttpRequest, status: int, title: str, detail: str) -> HttpResponse:
@@ -33,6 +35,7 @@ def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
+    record_crash(request, sys.exc_info()[1])
     detail = "Something went wrong on our side, and nothing was changed. The server's log has the details."
     return _answer(request, 500, "Our fault", detail)
 
@@ -65,6 +68,8 @@ class RefusalMiddleware:
         if isinstance(exception, StepUpNeeded):
             return _to_step_up(request)
         if isinstance(exception, Refusal):
+            if request.method not in SAFE and not isinstance(exception, RefusedByPolicy):
+                record_refused_change(request.user, exception.status, exception)
             title = "Not allowed" if exception.status == 403 else "Not done"
             return _answer(request, exception.status, title, exception.detail)
         return None

@@ -9,6 +9,7 @@ from audit.models import AuditEntry, AuditEntryQuerySet
 from opssight.console.counting import ask
 from opssight.console.filters import Asked
 from opssight.console.lists import links, page_of
+from opssight.kernel import reads
 from opssight.kernel.guards import guarded
 
 RESULTS = [("ok", "done"), ("failed", "refused or failed")]
@@ -31,6 +32,7 @@ def trail(request: HttpRequest) -> HttpResponse:
 def entry(request: HttpRequest, uid: str) -> HttpResponse:
     """A page of its own, or the row that unfolds below the entry."""
     row = get_object_or_404(_whole(AuditEntry.objects.permitted(request.user, "trail:read")), uid=uid)
+    reads.note_object(row)
     template = "audit/entry_row.html" if request.htmx else "audit/entry.html"  # type: ignore[attr-defined]
     return render(request, template, {"entry": row})
 
