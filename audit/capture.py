@@ -240,10 +240,13 @@ auditlog._signals = {
 
 
 def connect(entry: Followed) -> None:
-    """What the registry does not connect by itself: fields of many objects, and the transaction round a save.
+    """What the registry does not connect by itself: fields of many objects, and the transaction round a save."""
+    connect_links(entry)
+    _in_one_transaction(entry.model)
 
-    Kept in its books, so that `auditlog.unregister` disconnects all of it.
-    """
+
+def connect_links(entry: Followed) -> None:
+    """Kept in the registry's books, so that `auditlog.unregister` disconnects them as well."""
     for name in entry.m2m:
         receiver = partial(_m2m_changed, entry, name)
         through = entry.model._meta.get_field(name).remote_field.through  # type: ignore[union-attr]
@@ -251,4 +254,3 @@ def connect(entry: Followed) -> None:
         m2m_changed.connect(
             receiver, sender=through, weak=False, dispatch_uid=auditlog._m2m_dispatch_uid(m2m_changed, through)
         )
-    _in_one_transaction(entry.model)
