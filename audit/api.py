@@ -30,9 +30,9 @@ class EntrySerializer(StrictModelSerializer):
     class Meta:
         model = AuditEntry
         fields = [
-            "uid", "number", "timestamp", "user_id", "user", "actor_kind", "impersonator_id", "action", "event", "resource_type",
-            "resource_id", "object", "old_values", "new_values", "data", "ip_address", "user_agent", "session", "request_id",
-            "success", "error_message",
+            "uid", "number", "timestamp", "user_id", "user", "actor_kind", "impersonator_id", "action", "event",
+            "resource_type", "resource_id", "object", "old_values", "new_values", "data", "ip_address", "user_agent",
+            "session", "request_id", "success", "error_message",
         ]  # fmt: skip
         read_only_fields = fields
 

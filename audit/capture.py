@@ -86,13 +86,18 @@ def _after_save(sender: type[models.Model], instance: models.Model, created: boo
         return
     given = kwargs.get("update_fields")
     names = entry.names(given) & entry.fields.keys() if given is not None else entry.fields.keys()
-    changes = _changes(entry, instance, {} if created else before or {}, names, using)
+    changes, after = _changes(entry, instance, {} if created else before or {}, names, using)
     if created or changes:
-        services.append_change(services.Action.CREATE if created else services.Action.UPDATE, instance, changes, using)
+        action = services.Action.CREATE if created else services.Action.UPDATE
+        label = label_of(sender._base_manager.using(using).get(pk=instance.pk)) if after else None
+        services.append_change(action, instance, changes, using, label=label)
 
 
-def _changes(entry: Followed, instance: models.Model, before: Row, names: Iterable[str], using: str) -> dict[str, Any]:
-    """{field: [old, new]} of what differs, as Python values. The instance may hold "5" for 5, or an expression."""
+def _changes(
+    entry: Followed, instance: models.Model, before: Row, names: Iterable[str], using: str
+) -> tuple[dict[str, Any], Row | None]:
+    """{field: [old, new]} of what differs, as Python values. The instance may hold "5" for 5, or an expression: then
+    the row is read again, and comes second."""
     changes: dict[str, Any] = {}
     values, after = instance.__dict__, None
     for name in names:
@@ -107,7 +112,7 @@ def _changes(entry: Followed, instance: models.Model, before: Row, names: Iterab
             new = _as_python(field, new)
         if old != new:
             changes[name] = [old, new]
-    return changes
+    return changes, after
 
 
 def _as_python(field: "models.Field[Any, Any]", value: Any) -> Any:
@@ -157,10 +162,12 @@ def _after_delete(sender: type[models.Model], instance: models.Model, using: str
 def _emptied_with(model: type[models.Model]) -> list[tuple[type[models.Model], str]]:
     """Followed fields that a deletion sets to null (SET_NULL), by an UPDATE that sends no signal."""
     found = []
-    for relation in model._meta.related_objects:
-        entry = followed(relation.related_model)
-        if entry and relation.on_delete is models.SET_NULL and relation.field.name in entry.fields:
-            found.append((relation.related_model, relation.field.name))
+    for relation in model._meta.get_fields(include_hidden=True):  # those with related_name="+" as well
+        if not isinstance(relation, models.ManyToOneRel) or relation.on_delete is not models.SET_NULL:
+            continue
+        entry = followed(relation.related_model)  # type: ignore[arg-type]
+        if entry and relation.field.name in entry.fields:
+            found.append((entry.model, relation.field.name))
     return found
 
 
