@@ -10,8 +10,8 @@ class ScanningConfig(AppConfig):
         from scanning.models import Asset, AssetGroupGrant, AssetUserGrant, Finding, Scan
 
         audited(Asset, plain=("name", "location"))
-        audited(AssetUserGrant, plain=("reason",))
-        audited(AssetGroupGrant, plain=("reason",))
+        audited(AssetUserGrant, plain=("reason",), reads_too=True)
+        audited(AssetGroupGrant, plain=("reason",), reads_too=True)
         # State and progress change many times a run, by the conditional updates of a job: the scans:* events tell them.
         progress = ("part", "parts_total", "parts_done", "files_read", "new", "same", "fixed", "reopened")
         job = ("state", "reason", "attempts", "lease_until", "queued_at", "started_at", "finished_at")

@@ -110,7 +110,10 @@ class KeysetPagination(BasePagination):
             self.page = paginate(queryset, order, request.query_params.get("cursor"), int(asked))
         except BadCursor:
             raise ValidationError({"cursor": "is not one that this list gave"}) from None
-        reads.note_list(queryset.model, len(self.page.rows))
+        if rows := self.page.rows:
+            reads.note_list(type(rows[0]), len(rows))
+        elif model := getattr(queryset, "model", None):  # not every list is one of one table
+            reads.note_list(model, 0)
         return self.page.rows
 
     def _url(self, cursor: str | None) -> str | None:

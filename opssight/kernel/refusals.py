@@ -4,10 +4,13 @@ Told is what was wrong and where, never what was sent: a rejected value may be s
 """
 
 import logging
+import sys
 from collections.abc import Iterable
 from typing import Any
 
-from django.db import DatabaseError, models
+from django.core.signals import got_request_exception
+from django.db import DatabaseError, InterfaceError, OperationalError, models
+from django.dispatch import receiver
 from django.http import HttpRequest
 
 from opssight.kernel.errors import Refusal
@@ -45,7 +48,7 @@ def record_refused_change(
 
 def record_api_refusal(request: Any, view: Any, status: int, error: Exception, fields: Iterable[Any]) -> None:
     """The same for a view set: its model, and the object that the address names."""
-    if request.method in SAFE:
+    if request.method in SAFE or status not in TOLD:
         return
     model = getattr(getattr(view, "queryset", None), "model", None)
     uid, target = getattr(view, "kwargs", {}).get("uid"), None
@@ -55,9 +58,12 @@ def record_api_refusal(request: Any, view: Any, status: int, error: Exception, f
     record_refused_change(request.user, status, error, fields, action=action, model=model, target=target)
 
 
-def record_crash(request: HttpRequest, error: BaseException | None) -> None:
+@receiver(got_request_exception)
+def record_crash(request: HttpRequest, **kwargs: Any) -> None:
     """A 500: which route and what kind of error; the log has the rest. The database may be what has failed."""
-    match = request.resolver_match
+    error, match = sys.exc_info()[1], request.resolver_match
+    if isinstance(error, OperationalError | InterfaceError):
+        return
     try:
         REQUEST_FAILED.emit(
             success=False, error=type(error).__name__, route=match.route if match else "", method=str(request.method)

@@ -1,6 +1,5 @@
 """Errors as pages, or as problem details where the address belongs to the API. Each says what to do next."""
 
-import sys
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
@@ -11,7 +10,7 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from opssight.kernel.access import RefusedByPolicy, StepUpNeeded, record_denial
 from opssight.kernel.errors import Refusal, problem_json
-from opssight.kernel.refusals import SAFE, record_crash, record_refused_change
+from opssight.kernel.refusals import SAFE, record_refused_change
 
 
 def _answer(request: HttpRequest, status: int, title: str, detail: str) -> HttpResponse:
@@ -35,7 +34,6 @@ def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    record_crash(request, sys.exc_info()[1])
     detail = "Something went wrong on our side, and nothing was changed. The server's log has the details."
     return _answer(request, 500, "Our fault", detail)
 

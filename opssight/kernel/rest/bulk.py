@@ -67,6 +67,6 @@ def _one(index: int, item: Any, request: Request, act: Callable[..., models.Mode
         status, detail, more = described(error)  # raises what is nobody's fault but ours
         record_denial(error)
         if not dry_run:
-            record_api_refusal(request, request.parser_context["view"], status, error, more.get("errors", ()))
+            record_api_refusal(request, request.parser_context.get("view"), status, error, more.get("errors", ()))
         return {"index": index, "ok": False, "uid": None, "status": status, "detail": detail, **more}
     return {"index": index, "ok": True, "uid": str(made.uid), "status": 201, "detail": ""}
