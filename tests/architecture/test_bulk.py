@@ -25,8 +25,6 @@ EXCUSED = {
     ("compliance/services.py", "bulk_create(rows, batch_size=500)"): "not followed: under the digest of their set",
     ("opssight/kernel/appendonly.py", "bulk_create(objs"): "the method itself",
     ("opssight/kernel/jobs.py", "update("): "ignored fields of jobs; their events tell",
-    ("opssight/kernel/jobs.py", "update(**values)"): "the same",
-    ("opssight/kernel/jobs.py", "update(queued_at=at)"): "the same",
     ("opssight/kernel/rest/idempotency.py", "update(created_at=now)"): "not followed",
     ("rbac/role_book.py", "bulk_create("): "not followed: follow from roles, and Django's own rows",
     ("rbac/units.py", "bulk_create([UnitPath("): "not followed: follows from units",

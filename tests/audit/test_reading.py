@@ -28,7 +28,6 @@ def looks():
     [
         (lambda finding, user: f"{API}/findings/{finding.uid}", "scanning.finding"),
         (lambda finding, user: f"/findings/{finding.uid}", "scanning.finding"),
-        (lambda finding, user: f"{API}/users/{user.uid}", "accounts.user"),
         (lambda finding, user: reverse("admin:accounts_user_change", args=[user.pk]), "accounts.user"),
     ],
 )
@@ -47,7 +46,7 @@ def test_a_look_at_an_object_is_one_entry(finding, olga, client_for, address, ki
     [
         (f"{API}/findings?status=open&limit=10", "scanning.finding", 1, "status=open"),
         ("/findings?status=open", "scanning.finding", 1, "status=open"),
-        (f"{API}/users", "accounts.user", 1, ""),
+        (f"{API}/assignments", "rbac.roleassignment", 3, ""),
         ("/admin/accounts/user/?kind__exact=person", "accounts.user", 1, "kind__exact=person"),
         ("/trail?event=sessions:started", "audit.auditentry", 0, "event=sessions%3Astarted"),
     ],
@@ -121,7 +120,7 @@ def test_the_api_speaks_the_seeds_names(finding, olga, client_for):
 
 def test_two_sessions_have_two_references(olga, client_for):
     for _ in range(2):
-        client_for(olga).get(f"{API}/users")
+        client_for(olga).get(f"{API}/assignments")
     first, second = looks()
     assert first.session != second.session
     assert Client().get("/sign-in").status_code == 200
