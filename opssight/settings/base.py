@@ -38,6 +38,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django_otp",
+    "django_otp_webauthn",
     "axes",
     "guardian",
     "auditlog",
@@ -137,6 +138,14 @@ LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "overview"
 MFA_ISSUER = env.text("OPSSIGHT_MFA_ISSUER", "OpsSight Platform")
 SETUP_LINK_VALID = timedelta(hours=24)
+PASSWORD_RESET_VALID = timedelta(minutes=30)
+
+# Passkeys are bound to the host people use: a copied page elsewhere can ask for none.
+OTP_WEBAUTHN_RP_ID = _url.hostname
+OTP_WEBAUTHN_RP_NAME = MFA_ISSUER
+OTP_WEBAUTHN_ALLOWED_ORIGINS = [BASE_URL]
+OTP_WEBAUTHN_CREDENTIAL_MODEL = "mfa.Passkey"
+OTP_WEBAUTHN_HELPER_CLASS = "accounts.mfa.passkeys.Ceremony"
 
 AXES_FAILURE_LIMIT = env.integer("OPSSIGHT_LOGIN_FAILURE_LIMIT", 5, low=1, high=100)
 AXES_COOLOFF_TIME = timedelta(minutes=env.integer("OPSSIGHT_LOGIN_COOLOFF_MINUTES", 15, low=1, high=24 * 60))

@@ -262,7 +262,7 @@ def test_losing_sight_of_a_fact_never_opens_a_door(given_rules, known, lost):
 
 
 def test_no_policies_no_word():
-    assert judged([], lambda: False).outcome == ""
+    assert judged([], lambda rule: False).outcome == ""
 
 
 # --- bad trees ---
