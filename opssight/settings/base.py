@@ -28,6 +28,7 @@ DEBUG = False
 ALLOWED_HOSTS = env.listed("OPSSIGHT_ALLOWED_HOSTS", [_url.hostname or "localhost", *([] if HTTPS else env.LOOPBACK)])
 CSRF_TRUSTED_ORIGINS = [BASE_URL]
 TRUSTED_PROXIES = env.networks("OPSSIGHT_TRUSTED_PROXIES")
+OUTGOING_ALLOW = env.outside("OPSSIGHT_OUTGOING_ALLOW")
 
 INSTALLED_APPS = [
     "opssight.apps.OpsSightConfig",

@@ -9,11 +9,13 @@ import base64
 import binascii
 import ipaddress
 import os
+import re
 import secrets
 import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -93,6 +95,27 @@ def networks(name: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
     return _read(name, lambda: [ipaddress.ip_network(item) for item in listed(name, [])])
 
 
+@dataclass(frozen=True)
+class Outside:
+    """Where outgoing calls may go beside public addresses."""
+
+    hosts: frozenset[str]
+    networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
+
+
+def outside(name: str) -> Outside:
+    """Host names and networks (CIDR, or single addresses), comma-separated."""
+    hosts, nets = set(), []
+    for item in listed(name, []):
+        try:
+            nets.append(ipaddress.ip_network(item))
+        except ValueError:
+            if not HOST.fullmatch(item) or item.rpartition(".")[2].isdigit():
+                raise _stop(name, f"{item!r} is neither a host name nor a network such as 10.0.0.0/8") from None
+            hosts.add(item.lower())
+    return Outside(frozenset(hosts), tuple(nets))
+
+
 def address(name: str, default: str) -> str:
     """A base address such as https://ops.example: scheme http or https, a host, no path, query or user."""
     value = text(name, default).rstrip("/")
@@ -145,6 +168,7 @@ def broker(name: str) -> str:
     return value
 
 
+HOST = re.compile(r"(?i)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 BROKERS = ("redis", "rediss", "amqp", "amqps")
 HOME = Path(text("OPSSIGHT_HOME", str(BASE_DIR / "var"))).expanduser().resolve()
