@@ -1,9 +1,10 @@
 """How strong a second factor is: the levels of the fact "factor", the weakest first."""
 
 LEVELS = ("none", "token", "message", "otp", "passkey")
-# What each says to people.
-NAMES = {
-    "message": "any, a code by message too",
+# What each is to people, and what does where it is asked for.
+NAMES = {"message": "a code by message", "otp": "an authenticator app", "passkey": "a passkey"}
+DEMANDS = {
+    "message": "any second factor",
     "otp": "an authenticator app or a passkey",
     "passkey": "a passkey",
 }

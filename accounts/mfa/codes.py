@@ -24,9 +24,7 @@ def codes_left(user: User) -> int:
 
 def fresh_codes(user: User, *, confirmed: bool = True) -> list[str]:
     """Ten new codes in place of the earlier ones; unconfirmed, they wait beside them for `adopt_waiting`."""
-    device, _ = RecoveryDevice.objects.get_or_create(
-        user=user, confirmed=confirmed, defaults={"name": "recovery code"}
-    )
+    device, _ = RecoveryDevice.objects.get_or_create(user=user, confirmed=confirmed, defaults={"name": "recovery code"})
     device.codes.all().delete()
     codes = [secrets.token_hex(CODE_BYTES).upper() for _ in range(CODES)]
     for code in codes:
@@ -49,8 +47,5 @@ def adopt_waiting(user: User) -> bool:
     return True
 
 
-def adopt_or_make(user: User) -> list[str]:
-    """After a factor was confirmed: the codes shown with it count; where there are none at all, ten new ones."""
-    if adopt_waiting(user) or codes_left(user):
-        return []
-    return fresh_codes(user)
+def make_where_none(user: User) -> list[str]:
+    return [] if codes_left(user) else fresh_codes(user)

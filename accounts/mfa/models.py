@@ -46,7 +46,7 @@ class Throttled(ThrottlingMixin):
         return 1
 
     def throttle_increment(self, commit: bool = True) -> None:
-        self.throttling_failure_count = min(self.throttling_failure_count, MOST_FAILURES - 1)
+        self.throttling_failure_count: int = min(self.throttling_failure_count, MOST_FAILURES - 1)
         super().throttle_increment(commit)
 
 

@@ -10,7 +10,7 @@ from django_otp.models import Device
 
 from accounts.mail import tell
 from accounts.mfa import events
-from accounts.mfa.codes import CODES, adopt_or_make, codes_left, fresh_codes, renew_codes
+from accounts.mfa.codes import CODES, codes_left, make_where_none, renew_codes
 from accounts.mfa.models import MessageDevice, Passkey, RecoveryDevice, TOTPDevice
 from accounts.models import User
 from accounts.strength import is_enough
@@ -38,10 +38,10 @@ class LastFactor(Refusal):
 # --- who has what -------------------------------------------------------------------------------------------------
 
 
-def factors_of(user: User) -> list[Any]:
-    """The confirmed factors, the strongest kind first. Recovery codes are none."""
-    found = [factor for model in FACTORS for factor in model.objects.filter(user=user, confirmed=True).order_by("pk")]
-    return sorted(found, key=lambda factor: factor.level != "passkey")
+def factors_of(user: User, *, waiting: bool = False) -> list[Any]:
+    """The confirmed factors, and where asked for those that wait to be. Recovery codes are none."""
+    found = [factor for model in FACTORS for factor in model.objects.filter(user=user).order_by("pk")]
+    return [factor for factor in found if factor.confirmed or waiting]
 
 
 def has_factor(user: User, level: str = "") -> bool:
@@ -56,13 +56,18 @@ def is_enrolled(user: User) -> bool:
     return has_factor(user)
 
 
-def with_enrolment(people: QuerySet[User], level: str = "") -> QuerySet[User]:
-    """Each with `enrolled`: whether a confirmed factor of `level` or stronger stands behind the account."""
+def enrolled(level: str = "") -> Q:
+    """The condition on accounts that a confirmed factor of `level` or stronger stands behind them."""
     held = Q()
     for model in FACTORS:
         if is_enough(model.level, level):
             held |= Q(Exists(model.objects.filter(user=OuterRef("pk"), confirmed=True)))
-    return people.annotate(enrolled=held)
+    return held
+
+
+def with_enrolment(people: QuerySet[User], level: str = "") -> QuerySet[User]:
+    """Each with `enrolled`."""
+    return people.annotate(enrolled=enrolled(level))
 
 
 # --- enrolling ----------------------------------------------------------------------------------------------------
@@ -108,7 +113,7 @@ def confirm(factor: Any) -> list[str]:
     """A factor was proved for the first time: it counts, and its owner is told. Returns codes to show, or none."""
     factor.confirmed = True
     factor.save(update_fields=["confirmed"])
-    codes = adopt_or_make(factor.user)
+    codes = make_where_none(factor.user)
     events.FACTOR_ENROLLED.emit(target=factor, factor=factor.name, level=factor.level)
     tell(
         factor.user,
@@ -138,9 +143,17 @@ def remove_factor(factor: Any) -> None:
 
 
 @transaction.atomic
+def rename(passkey: Passkey, name: str) -> None:
+    passkey.name = name
+    passkey.full_clean(exclude=["public_key", "credential_id", "last_used_at"])
+    passkey.save(update_fields=["name"])
+
+
+@transaction.atomic
 def remove_all(user: User) -> None:
     """Every factor and code, also those that wait to be confirmed."""
-    for model in (*FACTORS, RecoveryDevice):
+    models: tuple[type[Any], ...] = (*FACTORS, RecoveryDevice)
+    for model in models:
         for factor in model.objects.filter(user=user):
             factor.delete()
 
@@ -155,7 +168,7 @@ def verify(user: User, code: str, *, method: str = "", ticket: str = "") -> Devi
     TooManyTries if early.
     """
     code = tidy(code)
-    rows: QuerySet[Any] = _candidates(user, code, method)
+    rows = _candidates(user, code, method)
     with transaction.atomic():
         device = rows.select_for_update().first()
         refused = refusal(device) if device else None
@@ -170,7 +183,7 @@ def verify(user: User, code: str, *, method: str = "", ticket: str = "") -> Devi
     return device if right else None
 
 
-def _candidates(user: User, code: str, method: str) -> QuerySet[Any]:
+def _candidates(user: User, code: str, method: str) -> Any:
     mine = {"user": user, "confirmed": True}
     if method in MessageDevice.Channel.values:
         return MessageDevice.objects.filter(channel=method, **mine)
@@ -205,8 +218,3 @@ def _hint(device: TOTPDevice, code: str) -> str:
         f"This code is right for another time: your phone's clock is about {slow}. "
         "Set it to automatic, then enter the next code."
     )
-
-
-def waiting_with_codes(user: User, *, always: bool) -> list[str]:
-    """Recovery codes to show together with a factor that waits; they count once it is confirmed."""
-    return fresh_codes(user, confirmed=False) if always or not codes_left(user) else []

@@ -12,9 +12,9 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from accounts.mfa.services import with_enrolment
+from accounts.mfa.services import enrolled
 from accounts.models import User
-from accounts.strength import LEVELS, NAMES, is_enough
+from accounts.strength import DEMANDS, LEVELS, is_enough
 from opssight.kernel import facts
 from opssight.kernel.access import STEP_UP, Decision, FactorNeeded
 from opssight.kernel.actor import request_memory
@@ -91,7 +91,7 @@ def unmet(user: Any) -> Decision | None:
     needed = factor_needed(user)
     roles = ", ".join(needed.roles[:3])
     if not is_enough(level, needed.level):
-        sentence = f"As {roles} you sign in with {NAMES[needed.level]}."
+        sentence = f"As {roles} you sign in with {DEMANDS[needed.level]}."
         return Decision(False, (sentence,), (STEP_UP,), f"second factor of {roles}", needed.level)
     age = facts.read("factor_age")
     if needed.max_age is not None and (age is MISSING or timedelta(seconds=age) > needed.max_age):
@@ -162,4 +162,4 @@ def holders(role: Role) -> Any:
 
 def rehearse(role: Role, level: str) -> Any:
     """The holders who have no factor of `level`: whom a rule that asks for it would stop at their next sign-in."""
-    return with_enrolment(holders(role), level).filter(enrolled=False).order_by("email")
+    return holders(role).exclude(enrolled(level)).order_by("email")

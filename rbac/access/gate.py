@@ -59,7 +59,15 @@ class Rule:
     def of(cls, policy: Policy) -> "Rule":
         written, p = json.dumps(policy.condition), policy
         return cls(
-            p.uid, p.name, p.resource, p.action, p.effect, written, p.reason, p.level, _minutes(p.max_age, STEP_UP_VALID)
+            p.uid,
+            p.name,
+            p.resource,
+            p.action,
+            p.effect,
+            written,
+            p.reason,
+            p.level,
+            _minutes(p.max_age, STEP_UP_VALID),
         )
 
     def covers(self, permission: str) -> bool:
@@ -139,7 +147,7 @@ def load() -> RuleBook:
     rules, found, demands = [], {}, {}
     for table, *row in _all_tables().all():
         if table == "policy":
-            rules.append(Rule(*row[:-1], _minutes(row[-1], STEP_UP_VALID)))
+            rules.append(replace(Rule(*row[:8]), valid=_minutes(row[8], STEP_UP_VALID)))
         elif table == "zone":
             found[row[1]] = _networks(row[5])
         else:

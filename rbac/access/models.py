@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from accounts.strength import NAMES
+from accounts.strength import DEMANDS
 from opssight.kernel.access import GuardedQuerySet, is_registered, resources
 from opssight.kernel.ids import new_uid
 from opssight.kernel.validation import Line
@@ -17,7 +17,7 @@ from rbac.access.conditions import BadCondition, compiled
 
 MAX_NETWORKS = 200
 MOST_MINUTES = 7 * 24 * 60
-STRENGTHS = [(level, name.capitalize()) for level, name in NAMES.items()]
+STRENGTHS = [(level, name.capitalize()) for level, name in DEMANDS.items()]
 # One's own account and second factor: out of reach of every policy, so that nobody is kept from meeting one.
 EXEMPT = frozenset({"me"})
 ANY = "*"
