@@ -16,7 +16,11 @@ from tests.services import missing
 NO_PAGE = {"healthz", "readyz", "^api(?:/.*)?$"}
 NO_ADMIN_PAGE = tuple(f"admin/{kind}" for kind in ("login/", "logout/", "autocomplete/", "jsi18n/", "r/", "(?P<url>"))
 # Looked at below, in each state in which they show themselves.
-SOLO = {"sign-in", "sign-in/second-step", "sign-in/enrol", "set-up/<str:token>", "step-up"}
+SOLO = {
+    "sign-in", "sign-in/second-step", "sign-in/enrol", "sign-in/enrol/passkey", "sign-in/enrol/message/<str:channel>",
+    "sign-in/forgotten", "sign-in/passkey", "sign-in/passkey/options/<str:use>", "sign-in/message/<str:channel>",
+    "set-up/<str:token>", "step-up", "my-security/factors/<uuid:uid>/remove", "my-security/factors/<uuid:uid>/name",
+}  # fmt: skip
 
 
 def is_admin_page(address: str) -> bool:
