@@ -9,6 +9,7 @@ import struct
 from datetime import timedelta
 from typing import Any
 
+from django.contrib.sessions.backends.base import UpdateError
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest
@@ -92,7 +93,10 @@ def _remember(request: HttpRequest, key: str, state: dict[str, Any], **more: Any
 def _recall(request: HttpRequest, key: str) -> dict[str, Any] | None:
     """What was asked, once: taken out and saved before the answer is judged, so that no answer is judged twice."""
     kept: dict[str, Any] | None = request.session.pop(key, None)
-    request.session.save()
+    try:
+        request.session.save()
+    except UpdateError:  # a parallel request has ended this session
+        return None
     return kept if kept and kept["until"] > timezone.now().timestamp() else None
 
 

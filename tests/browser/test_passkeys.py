@@ -1,4 +1,4 @@
-"""Passkeys with Chromium's virtual authenticator: set up, used beside and in place of the password, and as a step-up."""
+"""Passkeys with Chromium's virtual authenticator: made, used beside and in place of the password, and to step up."""
 
 from collections.abc import Iterator
 from typing import Any
