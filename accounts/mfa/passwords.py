@@ -13,25 +13,27 @@ from accounts.mfa.services import is_enrolled
 from accounts.models import User
 
 ALONE, WITH_FACTOR = 15, 8
-LEAST_SCORE = 3  # zxcvbn's "safely unguessable": more than 10^8 guesses
+# zxcvbn's "safely unguessable" (10^8 guesses) where it stands alone; beside a factor, and with tries that are counted,
+# "somewhat guessable" (10^6) will do, or eight characters never could.
+SCORES = {ALONE: 3, WITH_FACTOR: 2}
 LOOKED_AT = 64  # characters; what comes behind them can only make it stronger, and the estimate takes time
+
+
+def least_length(user: User | None) -> int:
+    return WITH_FACTOR if user is not None and user.pk and is_enrolled(user) else ALONE
 
 
 class Length:
     """Eight characters where a second factor stands beside the password, fifteen where it stands alone."""
 
     def validate(self, password: str, user: User | None = None) -> None:
-        least = self._least(user)
+        least = least_length(user)
         if len(password) < least:
             alone = " while no second factor stands beside it" if least == ALONE else ""
             raise ValidationError(
                 f"This password is too short: it must have {least} characters or more{alone}.",
                 code="password_too_short",
             )
-
-    @staticmethod
-    def _least(user: User | None) -> int:
-        return WITH_FACTOR if user is not None and user.pk and is_enrolled(user) else ALONE
 
     def get_help_text(self) -> str:
         return f"{WITH_FACTOR} characters or more beside a second factor, {ALONE} without."
@@ -42,7 +44,7 @@ class Strength:
 
     def validate(self, password: str, user: User | None = None) -> None:
         found = zxcvbn.zxcvbn(password[:LOOKED_AT], user_inputs=_own_words(user), max_length=LOOKED_AT)
-        if found["score"] >= LEAST_SCORE:
+        if found["score"] >= SCORES[least_length(user)]:
             return
         advice = [found["feedback"]["warning"].rstrip("."), *found["feedback"]["suggestions"]]
         told = " ".join(f"{sentence.rstrip('.')}." for sentence in advice if sentence)
@@ -81,14 +83,14 @@ def stands_in(path: Any, digest: str) -> bool:
     wanted = digest.encode()
     with open(path, "rb") as file:
         low, high = 0, os.fstat(file.fileno()).st_size
-        while low < high:
+        while low < high:  # what begins before `low` is smaller, what begins at `high` or behind is not
             middle = (low + high) // 2
-            file.seek(middle)
+            file.seek(max(middle - 1, 0))
             if middle:
-                file.readline()  # to the beginning of a line
+                file.readline()  # to the first line that begins at the middle or behind
             begins = file.tell()
             line = file.readline()
-            if line and line[:40].upper() < wanted and begins < high:
+            if begins < high and line[:40].upper() < wanted:
                 low = begins + len(line)
             else:
                 high = middle

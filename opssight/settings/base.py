@@ -172,6 +172,9 @@ AXES_COOLOFF_TIME = timedelta(minutes=env.integer("OPSSIGHT_LOGIN_COOLOFF_MINUTE
 LOGIN_ADDRESS_LIMIT = env.integer("OPSSIGHT_LOGIN_ADDRESS_LIMIT", 100, low=1)  # under whatever names
 # The pair, so that a stranger's guesses never lock the owner out at the owner's own address.
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_USERNAME_FORM_FIELD = "username"  # else it asks for what the model calls it, and finds no name but in our form
+# It keeps the fields of the form that failed: none of them may be a secret.
+AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "old", "password", "again", "code", "credential"]
 AXES_USERNAME_CALLABLE = "accounts.services.axes_username"
 AXES_CLIENT_IP_CALLABLE = "opssight.kernel.http.client_address"
 AXES_LOCKOUT_CALLABLE = "accounts.views.locked_out"
