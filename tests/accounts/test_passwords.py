@@ -288,3 +288,12 @@ def test_sign_in_takes_as_long_for_a_name_that_is_not_there(db, settings):
 
     known, unknown = median(person.email), median("nobody@example.org")
     assert 2 / 3 < known / unknown < 3 / 2
+
+
+def test_password_managers_know_the_fields(eve, client_for):
+    page = Client().get("/sign-in").content.decode()
+    assert 'autocomplete="current-password"' in page
+    assert 'autocomplete="username"' in page
+    page = client_for(eve, step_up=True).get("/my-security/password").content.decode()
+    assert page.count('autocomplete="new-password"') == 2
+    assert "onpaste" not in page
