@@ -88,11 +88,10 @@ def main() -> None:
         floors.append(hash_alone(encoded))
         wholes.append(whole_sign_in(user.email, device))
     floor, whole, grown = statistics.median(floors), statistics.median(wholes), grown_by_eight(encoded)
-    print(
-        f"a sign-in     {whole:6.1f} ms CPU, the hash alone {floor:6.1f} ms: {whole / floor:.2f} (target {MOST_MS} ms)"
-    )
+    ratio = whole / floor
+    print(f"a sign-in     {whole:6.1f} ms CPU, the hash alone {floor:6.1f} ms: {ratio:.2f} (target {MOST_MS} ms)")
     print(f"eight at once {grown:6.0f} MB more (target {MOST_MB} MB)")
-    keep("sign in", ms=round(whole, 1), hash_ms=round(floor, 1), ratio=round(whole / floor, 2), eight_mb=round(grown))
+    keep("sign in", ms=round(whole, 1), hash_ms=round(floor, 1), ratio=round(ratio, 2), eight_mb=round(grown))
     if whole > MOST_MS or grown > MOST_MB:
         raise SystemExit(1)
 
