@@ -290,6 +290,45 @@ def test_the_second_step(query, window, look, stage):
     look()
 
 
+@pytest.mark.parametrize(
+    "address", ["/sign-in/enrol/passkey", "/sign-in/enrol/message/sms", "/sign-in/enrol/message/email"]
+)
+def test_other_kinds_of_factor(address, window, look, stage):
+    window.holds(stage.halfway(f"Other{address[-5:]}", is_enrolled=False))
+    window.page.goto(address)
+    look()
+    if address.endswith("email"):
+        window.page.get_by_role("button", name="Send a code").click()
+        window.page.wait_for_selector("#code")
+        look()
+
+
+def test_a_forgotten_password(nobody, look):
+    nobody.goto("/sign-in/forgotten")
+    look()
+    nobody.fill("[name=email]", "nobody@example.org")
+    nobody.click("main button")
+    assert "Look into your mailbox" in nobody.title() or nobody.is_visible("text=Look into your mailbox")
+    look()
+
+
+def test_ones_own_factors(window, look, stage):
+    person = stage.person("Fritz")
+    window.holds(stage.session(person["email"]))
+    page = window.page
+    page.goto("/my-security/password")
+    look()
+    page.goto("/my-security")
+    page.get_by_role("link", name="Take off authenticator app").click()
+    look()
+    window.watch.allow(409)
+    page.get_by_role("button", name="Take it off").click()
+    assert page.is_visible("[role=alert]")
+    look()
+    page.goto("/step-up?level=passkey")
+    look()
+
+
 def test_step_up_and_fresh_codes(window, look, stage):
     person = stage.person("Stine", "officer")
     window.holds(stage.session(person["email"], step_up=False))
