@@ -14,7 +14,6 @@ from django_otp import DEVICE_ID_SESSION_KEY
 from django_otp.models import Device
 
 from accounts import events
-from accounts.middleware import EPOCH
 from accounts.models import SetupLink, User, normalise_email
 from accounts.step_up import note_step_up
 from opssight.kernel.crypto import keyed_hash
@@ -107,11 +106,10 @@ def axes_username(request: HttpRequest | None, credentials: dict[str, Any] | Non
 
 
 def start_session(request: HttpRequest, user: User, device: Device) -> None:
-    """Sign in with both factors proved: a new session id, the epoch and the factor kept in it."""
+    """Sign in with both factors proved: a new session id, the factor kept in it."""
     user.backend = "accounts.backends.PasswordBackend"
     with transaction.atomic():
         login(request, user)
-        request.session[EPOCH] = user.auth_epoch
         note_step_up(request)
         request.session[DEVICE_ID_SESSION_KEY] = device.persistent_id
         user.otp_device = device  # type: ignore[attr-defined]

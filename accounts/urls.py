@@ -1,6 +1,7 @@
 from django.urls import path
 
 from accounts import views
+from accounts.logins import views as logins
 from accounts.mfa import views as mfa
 
 urlpatterns = [
@@ -10,5 +11,9 @@ urlpatterns = [
     path("sign-out", views.sign_out, name="sign-out"),
     path("set-up/<str:token>", views.set_up, name="set-up"),
     path("step-up", mfa.step_up, name="step-up"),
+    path("not-me/<str:token>", logins.not_me_by_mail, name="not-me-by-mail"),
+    path("my-security/not-me", logins.not_me, name="not-me"),
+    path("my-security/sessions/others/end", logins.end_others, name="end-other-sessions"),
+    path("my-security/sessions/<uuid:uid>/end", logins.end_session, name="end-session"),
     path("my-security/recovery-codes", mfa.renew_codes, name="renew-codes"),
 ]

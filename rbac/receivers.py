@@ -5,10 +5,14 @@ from typing import Any
 from django.dispatch import receiver
 
 from accounts.events import ACCOUNT_CREATED, ACCOUNT_DEACTIVATED, SETUP_LINK_USED
+from accounts.logins.services import end_everything
 from accounts.models import User
 from opssight.kernel.events import Occurrence, happened
 from rbac import services
+from rbac.events import ASSIGNMENT_CHANGED, DENY_LIFTED, PERMISSION_DENIED, ROLE_ASSIGNED, ROLE_REVOKED
 from rbac.models import RoleAssignment
+
+CHANGES = (ROLE_ASSIGNED, ROLE_REVOKED, ASSIGNMENT_CHANGED, PERMISSION_DENIED, DENY_LIFTED)
 
 
 @receiver(happened)
@@ -23,3 +27,13 @@ def account_happened(occurrence: Occurrence, **kwargs: Any) -> None:
     elif occurrence.event is SETUP_LINK_USED and occurrence.data["first"] and not services.has_administrator():
         for key in ("officer", "administrator"):
             services.assign_role(user, key, reason="first account", source=RoleAssignment.Source.SETUP)
+
+
+@receiver(happened)
+def rights_changed(occurrence: Occurrence, **kwargs: Any) -> None:
+    """Whose rights were changed signs in anew; whoever changed them does not."""
+    if occurrence.event not in CHANGES:
+        return
+    rule: Any = occurrence.target
+    for user in [rule.user] if rule.user else User.objects.filter(groups=rule.group):
+        end_everything(user)

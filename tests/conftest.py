@@ -4,15 +4,18 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.core.cache import cache
 from django.db import connection
 from django.test import Client
+from django.utils import timezone
 
+from accounts.logins.models import Login
+from accounts.logins.services import LOGIN
 from accounts.mfa.models import TOTPDevice
-from accounts.middleware import EPOCH
 from accounts.models import User
 from accounts.services import create_account
 from accounts.step_up import KEY as STEP_UP
@@ -64,6 +67,14 @@ def enrolled(user: User) -> TOTPDevice:
     return device
 
 
+def opened(user: User) -> Login:
+    """The row of a sign-in just now, from nowhere in particular."""
+    ends = timezone.now() + timedelta(hours=12)
+    return Login.objects.create(
+        user=user, factors=["pwd", "otp", "mfa"], auth_epoch=user.auth_epoch, ends_at=ends, idle_ends_at=ends
+    )
+
+
 @pytest.fixture
 def client_for(db: None) -> Callable[..., Client]:
     """`client_for(olga)`: a browser signed in with both factors, a while ago unless `step_up`."""
@@ -72,7 +83,7 @@ def client_for(db: None) -> Callable[..., Client]:
         client, device = Client(), enrolled(user)
         client.force_login(user)
         session = client.session
-        session["otp_device_id"], session[EPOCH] = device.persistent_id, user.auth_epoch
+        session["otp_device_id"], session[LOGIN] = device.persistent_id, str(opened(user).uid)
         session[STEP_UP] = time.time() if step_up else 0
         session.save()
         return client

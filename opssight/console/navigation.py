@@ -27,6 +27,7 @@ PLACES = {
     "my-security": "my-security",
     "access": "access",
     "renew-codes": "my-security",
+    "not-me": "my-security",
     "api-guide": "my-security",
 }
 

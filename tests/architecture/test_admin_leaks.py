@@ -23,7 +23,7 @@ from rbac.access.models import AccessTrace, Policy, Zone
 from rbac.models import DenyRule, Role, RoleAssignment, Unit
 from rbac.services import assign_role, create_unit, root_unit, save_deny
 from scanning.models import Asset, Finding, Scan, Severity
-from tests.conftest import enrolled, make_person
+from tests.conftest import enrolled, make_person, opened
 
 SECRET = "bravo"  # stands in each text of an object that must stay out of sight
 
@@ -75,6 +75,7 @@ def control(unit: Unit) -> Control:
 
 MAKE: dict[str, Callable[[Unit], Model]] = {
     "accounts.user": person,
+    "logins.login": lambda unit: opened(person(unit)),
     "mfa.totpdevice": lambda unit: enrolled(person(unit)),
     "rbac.unit": lambda unit: create_unit(f"below {unit.name}", parent=unit),
     "rbac.role": lambda unit: Role.objects.create(key=f"role-{unit.name}", name=f"Role {unit.name}"),

@@ -9,8 +9,8 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.utils import timezone
 from django_otp import DEVICE_ID_SESSION_KEY
 
+from accounts.logins.services import LOGIN
 from accounts.mfa.models import TOTPDevice
-from accounts.middleware import EPOCH
 from accounts.models import User
 from accounts.pending import KEY as PENDING
 from accounts.pending import PATIENCE
@@ -24,7 +24,7 @@ from rbac.role_book import save_role
 from rbac.services import create_unit, root_unit
 from scanning.models import Asset, Finding, Scan, ScanState, Severity, Status
 from tests.architecture.test_admin_leaks import MAKE
-from tests.conftest import PASSWORD, enrolled, make_person
+from tests.conftest import PASSWORD, enrolled, make_person, opened
 from tests.opssight.test_console import make_asset, make_findings, make_scan
 
 ALL = "everything"
@@ -96,7 +96,7 @@ def session(email: str, *, step_up: bool = True) -> str:
             "_auth_user_backend": "accounts.backends.PasswordBackend",
             "_auth_user_hash": user.get_session_auth_hash(),
             DEVICE_ID_SESSION_KEY: enrolled(user).persistent_id,
-            EPOCH: user.auth_epoch,
+            LOGIN: str(opened(user).uid),
             STEP_UP: time.time() if step_up else 0,
         }
     )

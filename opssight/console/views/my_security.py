@@ -1,6 +1,8 @@
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 
+from accounts.logins.models import Login
 from accounts.mfa.models import RecoveryDevice, TOTPDevice
 from accounts.mfa.services import CODES, codes_left
 from accounts.models import User
@@ -28,6 +30,7 @@ def my_security(request: HttpRequest) -> HttpResponse:
         "app": app,
         "left": codes_left(user),
         "codes": CODES,
+        "sessions": list(Login.objects.open(at=timezone.now()).filter(user=user).order_by("-id")),
         "entries": list(mine.filter(event__in=EVENTS).select_related("personal").order_by("-id")[:SHOWN]),
     }
     return render(request, "console/my_security.html", page)

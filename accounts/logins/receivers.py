@@ -1,0 +1,47 @@
+"""What happens at the way in, and what it means for the row of the session."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.dispatch import receiver
+from django.http import HttpRequest
+from django.utils import timezone
+
+from accounts.events import SIGNED_IN, SIGNED_OUT
+from accounts.logins import services
+from accounts.logins.models import Login
+from accounts.mfa.events import STEPPED_UP
+from accounts.models import User
+from opssight.kernel.actor import current_request
+from opssight.kernel.events import Occurrence, happened
+
+
+@receiver(happened)
+def session_happened(occurrence: Occurrence, **kwargs: Any) -> None:
+    request, user = current_request(), occurrence.target
+    if request is None or not isinstance(user, User):
+        return
+    login: Login | None = getattr(request, "login", None)
+    if occurrence.event is SIGNED_IN:
+        _begin(request, user)
+    elif login is not None and occurrence.event is SIGNED_OUT:
+        services.end(login)
+    elif login is not None and occurrence.event is STEPPED_UP:
+        services.note_step_up(login)
+        request.session.cycle_key()
+
+
+def _begin(request: HttpRequest, user: User) -> None:
+    device = getattr(user, "otp_device", None)
+    length = timedelta(seconds=settings.SESSION_COOKIE_AGE)
+    login = services.begin(
+        request,
+        user,
+        kind=Login.Kind.CONSOLE,
+        factors=services.factors_of(device),
+        ends_at=timezone.now() + length,
+        idle=settings.SESSION_IDLE,
+    )
+    request.session[services.LOGIN] = str(login.uid)
+    request.login = login  # type: ignore[attr-defined]
