@@ -14,7 +14,7 @@ def factor(request: HttpRequest) -> str:
     user: Any = request.user
     if not user.is_authenticated:
         return "none"
-    if user.scopes is not None:
+    if user.by_token:
         return "token"
     is_verified = getattr(user, "is_verified", None)  # set by django-otp on the account that a session brought in
     return "otp" if is_verified is not None and is_verified() else "none"

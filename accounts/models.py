@@ -55,7 +55,8 @@ class User(AbstractBaseUser, PermissionsMixin):
         default=0, editable=False, help_text="Raised to end every session and token of the account at once."
     )
 
-    # Set on the instance that an API token brought in: what the token may do at most. None for a person.
+    # Set on the instance that a token brought in: that it was one, and what it may do at most (None: all that is held).
+    by_token = False
     scopes: frozenset[str] | None = None
 
     objects = UserManager()

@@ -51,6 +51,7 @@ def unknown(request: HttpRequest, **kwargs: str) -> HttpResponse:
 
 urlpatterns = [
     *router.urls,
+    *accounts.tokens.api.urlpatterns,
     path("me", MeViewSet.as_view({"get": "read"}), name="me"),
     path("explain", rbac.api.ExplainViewSet.as_view({"get": "read"}), name="explain"),
     path("openapi.json", openapi, name="openapi"),

@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -43,6 +44,11 @@ def mark(request: HttpRequest, user: User) -> str:
         value = secrets.token_urlsafe(32)
     request.device_cookie = value  # type: ignore[attr-defined]
     return keyed_hash("device", f"{user.pk}:{value}")
+
+
+def program_mark(login: Any) -> str:
+    """Programs keep no cookies: the same one at the same address is known again."""
+    return keyed_hash("program", f"{login.user_id}:{login.address}:{login.user_agent}")
 
 
 def set_cookie(request: HttpRequest, response: HttpResponse) -> None:

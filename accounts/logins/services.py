@@ -67,7 +67,8 @@ def begin(
 
 def _note_device(request: HttpRequest, login: Login) -> None:
     """New is what the account was never seen on, except at its very first sign-in, of which nobody need be told."""
-    login.device_hash = devices.mark(request, login.user)
+    by_cookie = login.kind == Login.Kind.CONSOLE
+    login.device_hash = devices.mark(request, login.user) if by_cookie else devices.program_mark(login)
     earlier = Login.objects.filter(user=login.user)
     known = earlier.filter(device_hash=login.device_hash).exists()
     login.is_new_device = not known and earlier.exists()
@@ -93,6 +94,10 @@ def note_use(login: Login, request: HttpRequest) -> None:
     idle = settings.SESSION_IDLE if login.kind == Login.Kind.CONSOLE else login.ends_at - now
     login.last_seen_at, login.idle_ends_at = now, min(login.ends_at, now + idle)
     Login.objects.filter(pk=login.pk).update(last_seen_at=now, idle_ends_at=login.idle_ends_at)
+
+
+def note_refresh(login: Login) -> None:
+    Login.objects.filter(pk=login.pk).update(last_seen_at=timezone.now())
 
 
 def note_step_up(login: Login) -> None:

@@ -143,6 +143,7 @@ AXES_FAILURE_LIMIT = env.integer("OPSSIGHT_LOGIN_FAILURE_LIMIT", 5, low=1, high=
 AXES_COOLOFF_TIME = timedelta(minutes=env.integer("OPSSIGHT_LOGIN_COOLOFF_MINUTES", 15, low=1, high=24 * 60))
 # The pair, so that a stranger's guesses never lock the owner out at the owner's own address.
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_USERNAME_FORM_FIELD = "username"  # what our credentials call it; axes would take the model's "email"
 AXES_USERNAME_CALLABLE = "accounts.services.axes_username"
 AXES_CLIENT_IP_CALLABLE = "opssight.kernel.http.client_address"
 AXES_LOCKOUT_CALLABLE = "accounts.views.locked_out"
@@ -212,6 +213,16 @@ CELERY_BEAT_SCHEDULE = {
     "evaluate-controls": {"task": "compliance.tasks.evaluate_controls", "schedule": crontab(minute=0)},
 }
 
+# --- JWT --------------------------------------------------------------------------------------------------------
+
+JWT_ALGORITHM = env.choice("OPSSIGHT_JWT_ALGORITHM", ["EdDSA", "RS256", "HS256"], "EdDSA")
+JWT_REFRESH_LIFETIME = timedelta(days=7)
+SIMPLE_JWT = {  # keys, audience and issuer: accounts.tokens.signed
+    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=30),
+    "REFRESH_TOKEN_LIFETIME": JWT_REFRESH_LIFETIME,
+    "TOKEN_TYPE_CLAIM": "type",
+}
+
 # --- API --------------------------------------------------------------------------------------------------------
 
 REST_FRAMEWORK = {
@@ -234,7 +245,7 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.0",
     "TITLE": "OpsSight",
-    "DESCRIPTION": "The API of OpsSight. Sign in by session or by `Authorization: Bearer` with a token.",
+    "DESCRIPTION": "The API of OpsSight. Sign in by session or by `Authorization: Bearer` with an API token or JWT.",
     "VERSION": "1",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "SERVE_PUBLIC": True,

@@ -66,9 +66,13 @@ def test_events_are_registered_once_and_named_in_the_past():
         "sessions:started",
         "setup:issued",
         "setup:used",
+        "signing-keys:rotated",
         "tokens:issued",
+        "tokens:refreshed",
         "tokens:refused",
+        "tokens:replayed",
         "tokens:revoked",
+        "tokens:rotated",
         "zones:changed",
     ]
 
@@ -133,6 +137,7 @@ NOT_AUDITED = {
     "opssight.heartbeat": "signs of life",
     "auth.permission": "Django's rows, which grant nothing here",
     "contenttypes.contenttype": "follows from the code",
+    "tokens.family": "issued, refreshed and replayed tokens are events",
     "logins.login": "started, revoked and ended ones are events",
     "sessions.session": "started and ended sessions are events",
     "axes.accessattempt": "a counter; failures are events",

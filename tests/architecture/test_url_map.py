@@ -16,6 +16,11 @@ PUBLIC = {
     "readyz",
     "^api(?:/.*)?$",
     "api/v1/openapi.json",
+    "api/v1/tokens/jwt",
+    "api/v1/tokens/jwt/refresh",
+    "api/v1/tokens/jwt/revoke",
+    "api/v1/tokens/oauth",
+    ".well-known/jwks.json",
     "sign-in",
     "sign-in/second-step",
     "sign-in/enrol",
@@ -76,7 +81,7 @@ def test_each_admin_page_is_refused_without_and_opened_with_its_permission(page,
 
 def filled(address: str) -> str:
     uid = "01a20bd9-1d59-7949-b8ec-209801f0f979"
-    for what in ("<uuid:uid>", "<str:uid>", "<str:token>"):
+    for what in ("<uuid:uid>", "<uuid:token>", "<str:uid>", "<str:token>"):
         address = address.replace(what, uid)
     return "/" + address
 
