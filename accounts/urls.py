@@ -3,6 +3,7 @@ from django.urls import path
 from accounts import views
 from accounts.logins import views as logins
 from accounts.mfa import views as mfa
+from accounts.tokens import views as tokens
 
 urlpatterns = [
     path("sign-in", views.sign_in, name="sign-in"),
@@ -15,5 +16,6 @@ urlpatterns = [
     path("my-security/not-me", logins.not_me, name="not-me"),
     path("my-security/sessions/others/end", logins.end_others, name="end-other-sessions"),
     path("my-security/sessions/<uuid:uid>/end", logins.end_session, name="end-session"),
+    path("my-security/tokens/<uuid:uid>/revoke", tokens.revoke, name="revoke-token"),
     path("my-security/recovery-codes", mfa.renew_codes, name="renew-codes"),
 ]

@@ -139,6 +139,14 @@ def end_everything(user: User) -> None:
     user.auth_epoch = locked.auth_epoch
 
 
+def keep(request: HttpRequest, user: User) -> None:
+    """After everything of the account was ended by the session of this request: that one goes on."""
+    login: Login | None = getattr(request, "login", None)
+    if login is not None and login.user_id == user.pk:
+        login.auth_epoch = user.auth_epoch
+        login.save(update_fields=["auth_epoch"])
+
+
 @transaction.atomic
 def revoke_everything(user: User) -> None:
     """By an officer, of somebody else's account."""

@@ -9,11 +9,9 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.models import User
-from accounts.services import set_active
 from accounts.step_up import require_step_up
 from accounts.tokens import jwt_views, service_accounts, services
-from accounts.tokens.models import MOST_ADDRESSES, Token
+from accounts.tokens.models import MOST_ADDRESSES, ServiceAccount, Token
 from accounts.tokens.services import DEFAULT_DAYS, DEFAULT_GRACE_HOURS, MAX_DAYS, MAX_GRACE_HOURS
 from opssight.kernel.rest.serializers import StrictModelSerializer, StrictSerializer, Text
 from opssight.kernel.rest.views import List, Resource, Retrieve, Update
@@ -116,7 +114,7 @@ class TokenViewSet(Resource, List, Retrieve):
 
 class ServiceAccountSerializer(StrictModelSerializer):
     class Meta:
-        model = User
+        model = ServiceAccount
         fields = ["uid", "email", "name", "is_active", "created_at"]
         read_only_fields = ["uid", "email", "created_at"]
 
@@ -129,8 +127,8 @@ class NewServiceAccount(StrictSerializer):
 class ServiceAccountViewSet(Resource, List, Retrieve, Update):
     """Accounts for programs. Their roles are given as to people; who makes them a token holds its scopes too."""
 
-    resource = "users"
-    queryset = User.objects.filter(kind=User.Kind.SERVICE)
+    resource = "service-accounts"
+    queryset = ServiceAccount.objects.all()
     serializer_class = ServiceAccountSerializer
 
     @extend_schema(request=NewServiceAccount, responses={201: ServiceAccountSerializer})
@@ -145,8 +143,10 @@ class ServiceAccountViewSet(Resource, List, Retrieve, Update):
 
     def perform_update(self, serializer: Any) -> None:
         require_step_up(self.request)
-        active = serializer.validated_data.pop("is_active", serializer.instance.is_active)
-        set_active(serializer.save(), active)
+        account, asked = serializer.instance, serializer.validated_data
+        values = {name: asked.get(name, getattr(account, name)) for name in ("name", "is_active")}
+        service_accounts.change_service_account(account, **values)
+        account.refresh_from_db()
 
     @extend_schema(methods=["get"], responses=TokenSerializer(many=True))
     @extend_schema(methods=["post"], request=NewToken, responses={201: IssuedToken})
@@ -188,7 +188,7 @@ class ServiceAccountViewSet(Resource, List, Retrieve, Update):
     @classmethod
     def permission_for(cls, action: str) -> str:
         changes = ("tokens", "rotate_token", "revoke_token")
-        return "users:update" if action in changes else super().permission_for(action)
+        return "service-accounts:update" if action in changes else super().permission_for(action)
 
 
 routes = [("tokens", TokenViewSet), ("service-accounts", ServiceAccountViewSet)]

@@ -44,7 +44,10 @@ class Pair:
 
 
 def prove(request: HttpRequest, email: str, password: str, code: str) -> tuple[User, Any]:
-    """Both factors in one call, under the lockout of the sign-in page. Raises NotProved and LockedOut."""
+    """Both factors in one call, under the lockout of the sign-in page. Raises NotProved and LockedOut.
+
+    From here on the request is the account's, with its factor: what is decided next is decided about it.
+    """
     user = authenticate(request, username=normalise_email(email), password=password)
     if getattr(request, "axes_locked_out", False):
         request.axes_locked_out = False  # type: ignore[attr-defined]  # answered here, and not with the page
@@ -53,6 +56,8 @@ def prove(request: HttpRequest, email: str, password: str, code: str) -> tuple[U
     if device is None or not isinstance(user, User):
         raise NotProved
     user_logged_in.send(sender=User, request=request, user=user)  # forgets the failures before it
+    user.otp_device = device  # type: ignore[attr-defined]
+    request.user = user
     return user, device
 
 

@@ -21,6 +21,7 @@ from accounts.step_up import require_step_up
 from accounts.tokens import families, keys, service_accounts
 from accounts.tokens.families import Pair
 from accounts.tokens.service_accounts import OAuthError
+from opssight.kernel.access import check
 from opssight.kernel.guards import VerifiedSessionAuthentication, public
 from opssight.kernel.http import proved_address
 from opssight.kernel.rest.serializers import StrictSerializer, Text
@@ -91,14 +92,15 @@ class JwtView(PublicView):
         plain = request._request
         if data:
             user, device = families.prove(plain, **data)
-            pair = families.issue(plain, user, factors=factors_of(device), permissions=permissions)
+            factors, parent = factors_of(device), None
         elif isinstance(request.user, User):
             require_step_up(request)
-            login = plain.login  # type: ignore[attr-defined]
-            pair = families.issue(plain, request.user, factors=login.factors, permissions=permissions, parent=login)
+            user, parent = request.user, plain.login  # type: ignore[attr-defined]
+            factors = parent.factors
         else:
             raise NotAuthenticated("Give e-mail, password and code, or come with a session of the console.")
-        return _answer(pair, 201)
+        check(user, "tokens:create")  # here the policies and what roles ask of the second factor have their say
+        return _answer(families.issue(plain, user, factors=factors, permissions=permissions, parent=parent), 201)
 
 
 class RefreshView(PublicView):
@@ -170,7 +172,7 @@ class OAuthView(PublicView):
         form = request.data if isinstance(request.data, QueryDict) else QueryDict()  # an empty body is not parsed
         if twice := [name for name, values in form.lists() if len(values) > 1]:
             raise OAuthError("invalid_request", f"{twice[0][:40]} comes more than once.")
-        return dict(form.items())
+        return {name: str(value) for name, value in form.items()}
 
     @staticmethod
     def _client(request: Request, form: dict[str, str]) -> tuple[str, str]:

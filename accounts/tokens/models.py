@@ -1,6 +1,6 @@
 from datetime import datetime
 from ipaddress import ip_address, ip_network
-from typing import Self
+from typing import Any, Self
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -9,6 +9,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from accounts.logins.models import Login
+from accounts.models import User
 from opssight.kernel.access import GuardedQuerySet
 from opssight.kernel.crypto import Encrypted, keyed_hash
 from opssight.kernel.ids import new_uid
@@ -74,6 +75,22 @@ class Token(models.Model):
             return True
         networks = (ip_network(item, strict=False) for item in self.addresses)
         return address is not None and any(ip_address(address) in network for network in networks)
+
+
+class ServiceAccountManager(models.Manager.from_queryset(GuardedQuerySet)):  # type: ignore[misc]
+    def get_queryset(self) -> models.QuerySet[Any]:
+        rows: models.QuerySet[Any] = super().get_queryset()
+        return rows.filter(kind=User.Kind.SERVICE)
+
+
+class ServiceAccount(User):
+    """The accounts of programs, as a resource of their own. They are written as `User`, which the trail follows."""
+
+    objects = ServiceAccountManager()  # type: ignore[misc]
+
+    class Meta:
+        proxy = True
+        default_permissions = ()
 
 
 class Family(models.Model):

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from accounts.events import ACCOUNT_CREATED
 from accounts.models import User, normalise_email
+from accounts.services import set_active
 from accounts.tokens import services
 from accounts.tokens.models import Token
 from accounts.tokens.refusals import NotAccepted
@@ -36,6 +37,16 @@ def create_service_account(email: str, *, name: str) -> User:
     user.save()
     ACCOUNT_CREATED.emit(target=user)
     return user
+
+
+@transaction.atomic
+def change_service_account(account: User, *, name: str, is_active: bool) -> None:
+    user = User.objects.select_for_update().get(pk=account.pk)
+    if user.name != name:
+        user.name = name
+        user.full_clean()
+        user.save(update_fields=["name"])
+    set_active(user, is_active)
 
 
 def client_credentials(client_id: str, secret: str, scope: str, address: str | None) -> tuple[AccessToken, list[str]]:

@@ -15,6 +15,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import User
+from accounts.tokens.models import ServiceAccount
+from accounts.tokens.service_accounts import create_service_account
+from accounts.tokens.services import issue_token
 from audit.models import AuditEntry
 from compliance.models import Control, Framework
 from compliance.services import evaluate
@@ -75,6 +78,10 @@ def control(unit: Unit) -> Control:
 
 MAKE: dict[str, Callable[[Unit], Model]] = {
     "accounts.user": person,
+    "tokens.token": lambda unit: issue_token(person(unit), name=f"token {unit.name}", scopes=["me:read"])[0],
+    "tokens.serviceaccount": lambda unit: ServiceAccount.objects.get(
+        pk=create_service_account(f"{unit.name}-robot@example.org", name=f"{unit.name} robot").pk
+    ),
     "logins.login": lambda unit: opened(person(unit)),
     "mfa.totpdevice": lambda unit: enrolled(person(unit)),
     "rbac.unit": lambda unit: create_unit(f"below {unit.name}", parent=unit),

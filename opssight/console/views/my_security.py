@@ -6,13 +6,14 @@ from accounts.logins.models import Login
 from accounts.mfa.models import RecoveryDevice, TOTPDevice
 from accounts.mfa.services import CODES, codes_left
 from accounts.models import User
+from accounts.tokens.models import Token
 from audit.models import AuditEntry
 from opssight.kernel import events
 from opssight.kernel.guards import guarded
 
 SHOWN = 15
 # What concerns one's own way in: also what others tried in one's name.
-EVENTS = [name for name in events.registry if name.startswith(("sessions:", "mfa:", "setup:", "accounts:"))]
+EVENTS = [name for name in events.registry if name.startswith(("sessions:", "mfa:", "setup:", "accounts:", "tokens:"))]
 
 
 @guarded("me:read")
@@ -31,6 +32,7 @@ def my_security(request: HttpRequest) -> HttpResponse:
         "left": codes_left(user),
         "codes": CODES,
         "sessions": list(Login.objects.open(at=timezone.now()).filter(user=user).order_by("-id")),
+        "tokens": list(Token.objects.valid(at=timezone.now()).filter(user=user).order_by("-id")),
         "entries": list(mine.filter(event__in=EVENTS).select_related("personal").order_by("-id")[:SHOWN]),
     }
     return render(request, "console/my_security.html", page)

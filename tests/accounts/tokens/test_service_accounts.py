@@ -1,11 +1,13 @@
 """Accounts for programs, their secrets, and `client_credentials` (RFC 6749 §4.4)."""
 
 import base64
+from datetime import timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
 from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import User
@@ -244,3 +246,84 @@ def test_changing_them_needs_a_fresh_second_factor(olga, robot, client_for):
         (f"{path}/tokens", {"name": "x", "scopes": ["me:read"]}),
     )]  # fmt: skip
     assert [(answer.status_code, answer.json()["step_up"]) for answer in asked] == [(403, "/step-up")] * 2
+
+
+# --- pages --------------------------------------------------------------------------------------------------------
+
+
+def test_service_accounts_in_the_admin(olga, client_for):
+    client = client_for(olga, step_up=True)
+    client.post(reverse("admin:tokens_serviceaccount_add"), {"email": "Night@example.org", "name": "Night"})
+    account = User.objects.get(email="night@example.org")
+    assert (account.kind, account.has_usable_password()) == ("service", False)
+    text = issue_token(account, name="nightly", scopes=["me:read"])[1]
+    change = reverse("admin:tokens_serviceaccount_change", args=[account.pk])
+    client.post(change, {"name": "Nightly"})  # an unticked box: out
+    account.refresh_from_db()
+    assert (account.name, account.is_active) == ("Nightly", False)
+    assert Caller(text)("GET", "/me").status_code == 401
+    assert client.get(reverse("admin:tokens_serviceaccount_change", args=[olga.pk])).status_code in (302, 404)
+
+
+def test_an_officer_revokes_anybodys_token(robot, secret, olga, client_for):
+    client, token = client_for(olga, step_up=True), Token.objects.get()
+    page = client.get(reverse("admin:tokens_token_change", args=[token.pk])).content.decode()
+    assert token.key in page
+    assert token.secret_hash not in page
+    listed = reverse("admin:tokens_token_changelist")
+    client.post(listed, {"action": "revoke", "_selected_action": [token.pk], "index": "0"})
+    assert Caller(secret)("GET", "/me").status_code == 401
+    assert [e.actor_label for e in entries("tokens:revoked")] == [olga.email]
+
+
+def test_ones_own_tokens_on_my_security(eve, olga, client_for):
+    mine, text = issue_token(eve, name="laptop", scopes=["me:read"], addresses=["192.0.2.0/24"])
+    client, stranger = client_for(eve), client_for(olga)
+    page = client.get("/my-security").content.decode()
+    assert f"ops_{mine.key}" in page
+    assert "192.0.2.0/24" in page
+    assert stranger.post(f"/my-security/tokens/{mine.uid}/revoke").status_code == 404
+    assert Caller(text)("GET", "/me").status_code == 200
+    assert client.post(f"/my-security/tokens/{mine.uid}/revoke").status_code == 302
+    assert Caller(text)("GET", "/me").status_code == 401
+    assert f"ops_{mine.key}" not in client.get("/my-security").content.decode()
+
+
+# --- rotation -----------------------------------------------------------------------------------------------------
+
+
+def test_a_rotated_token_works_for_its_grace_time(eve, client_for):
+    old, text = issue_token(eve, name="laptop", scopes=["me:read"], days=30, addresses=["192.0.2.0/24"])
+    client, path = client_for(eve, step_up=True), f"/api/v1/tokens/{old.uid}/rotate"
+    made = client.post(path, {"grace_hours": 2}, content_type="application/json")
+    assert made.status_code == 201
+    new = made.json()
+    assert (new["name"], new["scopes"], new["addresses"]) == ("laptop", ["me:read"], ["192.0.2.0/24"])
+    assert [Caller(each)("GET", "/me").status_code for each in (text, new["token"])] == [200, 200]
+    old.refresh_from_db()
+    assert timedelta(hours=1) < old.expires_at - timezone.now() <= timedelta(hours=2)
+    assert timedelta(days=29) < Token.objects.latest("pk").expires_at - timezone.now() <= timedelta(days=30)
+    again = client.post(path, {}, content_type="application/json")
+    assert (again.status_code, "was replaced" in again.json()["detail"]) == (409, True)
+    Token.objects.filter(pk=old.pk).update(expires_at=timezone.now())
+    assert [Caller(each)("GET", "/me").status_code for each in (text, new["token"])] == [401, 200]
+    assert len(entries("tokens:rotated")) == 1
+
+
+@pytest.mark.parametrize("body", [{"grace_hours": -1}, {"grace_hours": 169}, {"grace_hours": "x"}, {"days": 1}])
+def test_rotations_that_are_not_made(eve, client_for, body):
+    old, _ = issue_token(eve, name="laptop", scopes=["me:read"])
+    path = f"/api/v1/tokens/{old.uid}/rotate"
+    assert client_for(eve, step_up=True).post(path, body, content_type="application/json").status_code == 400
+    assert client_for(eve).post(path, {}, content_type="application/json").status_code == 403
+    assert Token.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    "networks", [["x"], ["10.0.0.0/40"], [""], [7], "10.0.0.0/8", ["10.0.0.0/8"] * 51, [None], ["\0"]]
+)
+def test_networks_that_are_none(eve, client_for, networks):
+    body = {"name": "x", "scopes": ["me:read"], "addresses": networks}
+    answer = client_for(eve, step_up=True).post("/api/v1/tokens", body, content_type="application/json")
+    assert answer.status_code == 400
+    assert not Token.objects.exists()
