@@ -1,5 +1,6 @@
 """JWTs (RFC 7519, RFC 8725): simplejwt's tokens over keys that have an id."""
 
+import re
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from opssight.kernel.crypto import Undecryptable
 MAX_LENGTH = 4096  # characters; ours have some 700
 LATEST = 2**33  # seconds since 1970: the year 2242
 AUDIENCE = f"{settings.BASE_URL}/api"
+_KID, _JTI = re.compile(r"^[0-9a-f]{16}$"), re.compile(r"^[0-9a-f]{32}$")
 _WRONG = (jwt.PyJWTError, Undecryptable, ValueError, TypeError, KeyError, OverflowError, RecursionError)
 
 
@@ -37,7 +39,8 @@ class KeyRing(TokenBackend):
         try:
             if len(token) > MAX_LENGTH:
                 raise ValueError("too long")
-            key = keys.find(str(jwt.get_unverified_header(token)["kid"])[:64])
+            kid = jwt.get_unverified_header(token)["kid"]
+            key = keys.find(kid) if _KID.match(kid) else None
             if key is None:
                 raise ValueError("no such key")
             claims = jwt.decode(
@@ -65,6 +68,8 @@ def _check(claims: dict[str, Any]) -> None:
         raise TypeError("a claim is of another type")
     if not all(0 <= value < LATEST for value in numbers):
         raise ValueError("a number is out of range")
+    if not _JTI.match(claims["jti"]):
+        raise ValueError("no id of ours")
     for name in ("sub", "sid"):
         UUID(claims[name])
 
