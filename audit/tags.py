@@ -74,7 +74,7 @@ EVIDENCE = (
     Evidence(
         "Which rights were given, to whom, by whom, and taken away again",
         (
-            "roles:assigned", "roles:revoked", "assignments:changed", "denies:made", "denies:lifted", "grants:made",
+            "roles:assigned", "roles:revoked", "groups:member_added", "groups:member_removed", "assignments:changed", "denies:made", "denies:lifted", "grants:made",
             "grants:revoked", "rbac.role", "rbac.rolepermission", "rbac.roleassignment", "rbac.denyrule", "auth.group",
             "scanning.assetusergrant", "scanning.assetgroupgrant",
         ),
