@@ -165,7 +165,7 @@ def _emptied_with(model: type[models.Model]) -> list[tuple[type[models.Model], s
     for relation in model._meta.get_fields(include_hidden=True):  # those with related_name="+" as well
         if not isinstance(relation, models.ManyToOneRel) or relation.on_delete is not models.SET_NULL:
             continue
-        entry = followed(relation.related_model)  # type: ignore[arg-type]
+        entry = followed(relation.related_model)
         if entry and relation.field.name in entry.fields:
             found.append((entry.model, relation.field.name))
     return found
