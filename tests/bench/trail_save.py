@@ -32,7 +32,8 @@ from django.utils import timezone
 from history import keep
 
 from accounts.models import User
-from audit.registry import audited
+from audit import watch
+from audit.registry import audited, followed
 from opssight.kernel.actor import Actor, acting
 from opssight.kernel.ids import new_uid
 
@@ -80,6 +81,11 @@ class StockEntry(AbstractLogEntry):
 def connect() -> None:
     """`Ours` to the trail, `Stock` to a registry of django-auditlog's own with its own entry model."""
     audited(Ours, plain=("name", "note", "state"))
+    entry = followed(Ours)
+    if connection.vendor == "postgresql" and entry:
+        with connection.cursor() as cursor:
+            for statement in watch._watch(entry):
+                cursor.execute(statement)
     registry = auditlog.registry.AuditlogModelRegistry()
     registry.register(Stock)
     auditlog.registry.auditlog = registry  # looked up at each call by its diff
@@ -94,11 +100,18 @@ def saves(model: type[Thing], kind: str) -> float:
         if kind == "update":
             for row in rows:
                 row.save()
+            if connection.vendor == "postgresql":
+                with connection.cursor() as cursor:
+                    cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+                    cursor.execute("SET CONSTRAINTS ALL DEFERRED")
             for n, row in enumerate(rows):
                 row.name, row.level = f"changed {n}", n + 7
         began = time.perf_counter()
         for row in rows:
             row.save()
+        if connection.vendor == "postgresql":  # what waits for COMMIT: the watch for changes without an entry
+            with connection.cursor() as cursor:
+                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         return time.perf_counter() - began
 
 
