@@ -7,7 +7,7 @@ class AuditConfig(AppConfig):
     verbose_name = "Audit trail"
 
     def ready(self) -> None:
-        from audit import bulk, permissions, receivers, registry, watch  # noqa: F401  (registers)
+        from audit import bulk, events, permissions, receivers, registry, watch  # noqa: F401  (registers)
         from audit.guard import install_after_migration
 
         registry.register_lower_apps()

@@ -12,7 +12,7 @@ from typing import Any
 from django.db import models
 from django.db.models.deletion import Collector
 
-from audit.registry import Followed, followed
+from audit.followed import Followed, followed
 from opssight.kernel import events
 
 

@@ -12,11 +12,13 @@ from typing import Any
 
 from auditlog.registry import auditlog
 from auditlog.signals import accessed
-from django.core.exceptions import ObjectDoesNotExist, ValidationError
+from django.core.exceptions import ValidationError
 from django.db import connections, models, router, transaction
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
 
-from audit.registry import Followed, followed
+from audit import services
+from audit.followed import Followed, followed
+from audit.services import label_of
 
 BEFORE = "_trail_before"  # on the instance, between the two signals of a change
 Row = dict[str, Any]
@@ -77,8 +79,6 @@ def _before_save(sender: type[models.Model], instance: models.Model, using: str,
 
 
 def _after_save(sender: type[models.Model], instance: models.Model, created: bool, using: str, **kwargs: Any) -> None:
-    from audit import services
-
     entry = followed(sender)
     assert entry is not None
     before = instance.__dict__.pop(BEFORE, None)
@@ -140,8 +140,6 @@ def _in_one_transaction(model: type[models.Model]) -> None:
 
 def _before_delete(sender: type[models.Model], instance: models.Model, using: str, **kwargs: Any) -> None:
     """Both signals are sent inside the transaction of the deletion; the label may need rows that go with it."""
-    from audit import services
-
     entry = followed(sender)
     assert entry is not None
     instance.__dict__[BEFORE] = (read(entry, instance.pk, using), label_of(instance))
@@ -152,8 +150,6 @@ def _before_delete(sender: type[models.Model], instance: models.Model, using: st
 
 
 def _after_delete(sender: type[models.Model], instance: models.Model, using: str, **kwargs: Any) -> None:
-    from audit import services
-
     row, label = instance.__dict__.pop(BEFORE, (None, ""))
     changes = {name: [value, None] for name, value in (row or {}).items() if value is not None}
     services.append_change(services.Action.DELETE, instance, changes, using, label=label)
@@ -187,8 +183,6 @@ def _m2m_changed(
     **kwargs: Any,
 ) -> None:
     """One entry for each object whose field it is, from whichever side it was changed."""
-    from audit import services
-
     if action == "pre_clear":
         pk_set = _linked(entry, name, instance, reverse, using)
     elif action not in ("post_add", "post_remove"):
@@ -223,16 +217,7 @@ def _linked(entry: Followed, name: str, instance: models.Model, reverse: bool, u
 
 def _read(sender: type[models.Model], instance: models.Model, **kwargs: Any) -> None:
     """django-auditlog's signal for a look at one object; views of ours note theirs in kernel.reads."""
-    from audit import services
-
     services.append_change(services.Action.ACCESS, instance, {}, router.db_for_write(sender))
-
-
-def label_of(instance: models.Model) -> str:
-    try:
-        return str(instance)
-    except ObjectDoesNotExist:  # its __str__ names an object that is gone
-        return ""
 
 
 # --- connecting ---------------------------------------------------------------------------------------------------

@@ -8,9 +8,10 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import DEFAULT_DB_ALIAS, models, router, transaction
 
-from audit import writing
+from audit import receipts, writing
 from audit.models import AuditEntry, AuditPersonal
 from opssight.kernel import actor as actors
 from opssight.kernel.events import EventType, Occurrence
@@ -25,10 +26,15 @@ def key_of(obj: models.Model) -> str:
     return str(getattr(obj, "uid", obj.pk))
 
 
+def label_of(instance: models.Model) -> str:
+    try:
+        return str(instance)
+    except ObjectDoesNotExist:  # its __str__ names an object that is gone
+        return ""
+
+
 def _about(target: models.Model, label: str | None = None) -> dict[str, Any]:
     """The columns that say which object an entry is about."""
-    from audit.capture import label_of
-
     pk = target.pk
     return {
         "content_type_id": ContentType.objects.get_for_model(target).pk,
@@ -86,6 +92,7 @@ def append_bulk(
             AuditPersonal.objects.using(using).bulk_create(
                 AuditPersonal(entry_id=entry.pk, **side) for entry, (_, side) in zip(entries, composed, strict=True)
             )
+            receipts.promise(((str(entry.uid), entry.mac) for entry in entries), using=using)
 
 
 def _action_of(fields: dict[str, Any]) -> int:

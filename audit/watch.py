@@ -15,8 +15,8 @@ from django.apps import apps
 from django.db import DEFAULT_DB_ALIAS, connections, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from audit.followed import Followed, followed
 from audit.guard import ENTRIES
-from audit.registry import Followed, followed
 from opssight.kernel.events import register
 
 UNATTRIBUTED = register("trail:unattributed_change", severity="critical", security=True)

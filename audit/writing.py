@@ -16,15 +16,19 @@ from django.db import connections, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
-from audit import registry
+from audit import receipts
 from audit.canonical import canonical, clean, digest, text_of
+from audit.followed import masked_data
+from audit.followed import told as told_of
+from audit.tags import VERSION as TAGS_VERSION
+from audit.tags import tags_of
 from opssight.kernel import actor as actors
 from opssight.kernel.actor import Actor
 from opssight.kernel.ids import new_uid
 
 SALT_BYTES = 16
 # Names in the data of events that name people, or that people type.
-PERSONAL_KEYS = frozenset({"name", "email", "account", "address", "filter"})
+PERSONAL_KEYS = frozenset({"name", "email", "account", "address", "filter", "text"})
 
 Columns = dict[str, Any]
 
@@ -54,8 +58,8 @@ def compose(
     from audit.models import SCHEMA, covered
 
     actor = actor or actors.current()
-    kept, values = registry.told(resource_type, changes) if changes else ({}, {})
-    told = registry.masked_data(data) if data else {}
+    kept, values = told_of(resource_type, changes) if changes else ({}, {})
+    told = masked_data(data) if data else {}
     person = {
         "actor": clean(actor.label),
         "user_agent": clean(actor.user_agent)[: actors.MAX_USER_AGENT],
@@ -86,6 +90,8 @@ def compose(
         "error_message": clean(error)[:500],
         "request_id": actor.request_id,
         "session": actor.session,
+        "compliance_tags": list(tags_of(event, resource_type, action)),
+        "tags_version": TAGS_VERSION,
         "personal_digest": digest(side["salt"], {**person, "address": actor.address}),
         "salt": secrets.token_hex(SALT_BYTES),
         **further,
@@ -113,6 +119,7 @@ def insert(entry: Columns, side: Columns, using: str) -> int:
             cursor.execute(first.sql, first.values(entry, connection))
             key = cursor.fetchone()[0]
             cursor.execute(second.sql, [key, *second.values(side, connection)])
+    receipts.promise([(str(entry["uid"]), entry["mac"])], using=using)
     return key
 
 

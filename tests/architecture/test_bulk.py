@@ -10,7 +10,7 @@ from auditlog.registry import auditlog
 from django.apps import apps
 from django.conf import settings
 
-from audit.registry import followed
+from audit.followed import followed
 
 BULK = {"bulk_create", "bulk_update", "_raw_delete", "bulk_get_or_create", "abulk_create", "abulk_update", "aupdate"}
 WRITING = re.compile(

@@ -16,8 +16,8 @@ from django.test import Client
 
 from accounts.models import User
 from audit.bulk import BulkRefused
+from audit.followed import followed, suggests_secret
 from audit.models import AuditEntry
-from audit.registry import followed, suggests_secret
 from opssight.kernel import events
 from opssight.kernel.actor import acting_as, current
 from opssight.kernel.events import Unrecorded, bulk_record, bulk_write

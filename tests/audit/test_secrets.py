@@ -10,9 +10,10 @@ from django.contrib.auth.models import Group
 from django.db import connection, models, transaction
 from django.db.models.fields.json import JSONField
 
+from audit.followed import Followed, fingerprint, followed, suggests_secret
 from audit.models import AuditEntry, AuditPersonal
-from audit.registry import Followed, audited, fingerprint, followed, suggests_secret
-from audit.services import log_action
+from audit.registry import audited
+from audit.services import label_of, log_action
 from opssight.kernel import events
 from opssight.kernel.events import bulk_record
 
@@ -84,7 +85,7 @@ def test_no_secret_field_of_any_model_reaches_the_trail(db, model):
     capture._after_save(model, obj, created=True, using="default", update_fields=None)
     obj.__dict__[capture.BEFORE] = before
     capture._after_save(model, obj, created=False, using="default", update_fields=None)
-    obj.__dict__[capture.BEFORE] = (before, capture.label_of(obj))
+    obj.__dict__[capture.BEFORE] = (before, label_of(obj))
     capture._after_delete(model, obj, using="default")
     told = AuditEntry.objects.filter(resource_type=entry.label, object_pk="77777").order_by("id")
     assert [row.action for row in told] == [0, 1, 2] or entry.fields.keys() <= {"uid"}

@@ -33,7 +33,8 @@ from history import keep
 
 from accounts.models import User
 from audit import watch
-from audit.registry import audited, followed
+from audit.followed import followed
+from audit.registry import audited
 from opssight.kernel.actor import Actor, acting
 from opssight.kernel.ids import new_uid
 
