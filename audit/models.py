@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from audit import writing
 from audit.canonical import instant
+from opssight.kernel import actor as actors
 from opssight.kernel.appendonly import AppendOnly, AppendOnlyQuerySet
 from opssight.kernel.ids import new_uid
 
@@ -237,7 +238,9 @@ class AuditEntry(AbstractLogEntry):
 
     @property
     def details(self) -> dict[str, Any]:
-        return {**(self.additional_data or {}), **self.person.get("data", {})}
+        person = self.person
+        asked = {writing.FILTER: person[writing.FILTER]} if writing.FILTER in person else {}
+        return {**(self.additional_data or {}), **person.get("data", {}), **asked}
 
     def covered(self) -> dict[str, Any]:
         """What MAC and leaf cover, by name."""
@@ -248,12 +251,10 @@ class AuditEntry(AbstractLogEntry):
 
     # --- writing, once ---
 
-    def save(self, *args: Any, using: str | None = None, **kwargs: Any) -> None:
-        """For who makes an entry by hand: what was set on it is completed and written with its side row."""
-        if not self._state.adding:
-            raise AppendOnly(AuditEntry, "updated")
+    def _composed(self) -> tuple[dict[str, Any], dict[str, Any]]:
         kind = ContentType.objects.get_for_id(self.content_type_id) if self.content_type_id else None
-        entry, side = writing.compose(
+        actor = actors.current()
+        return writing.compose(
             action=self.action,
             event=self.event,
             resource_type=self.resource_type or (f"{kind.app_label}.{kind.model}" if kind else ""),
@@ -266,9 +267,23 @@ class AuditEntry(AbstractLogEntry):
             data=self.additional_data,
             success=self.success,
             error=self.error_message,
+            actor=actor,
             uid=self.uid,
             timestamp=self.timestamp,
+            actor_id=actor.user.pk if actor.user is not None else self.actor_id,
         )
+
+    def prepare(self) -> "AuditPersonal":
+        """Complete a new entry that is to be written in bulk; returns its side row, which is to follow it."""
+        entry, side = self._composed()
+        self.__dict__.update(entry)
+        return AuditPersonal(**side)
+
+    def save(self, *args: Any, using: str | None = None, **kwargs: Any) -> None:
+        """For who makes an entry by hand: what was set on it is completed and written with its side row."""
+        if not self._state.adding:
+            raise AppendOnly(AuditEntry, "updated")
+        entry, side = self._composed()
         using = using or router.db_for_write(AuditEntry)
         self.pk = writing.insert(entry, side, using)
         self.__dict__.update(entry)

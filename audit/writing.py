@@ -28,7 +28,8 @@ from opssight.kernel.ids import new_uid
 
 SALT_BYTES = 16
 # Names in the data of events that name people, or that people type.
-PERSONAL_KEYS = frozenset({"name", "email", "account", "address", "filter", "text"})
+PERSONAL_KEYS = frozenset({"name", "email", "account", "address", "text"})
+FILTER = "filter"  # what a list was narrowed by; apart from the data, or a search would find earlier searches
 
 Columns = dict[str, Any]
 
@@ -67,6 +68,8 @@ def compose(
         "values": values,
         "data": {key: value for key, value in told.items() if key in PERSONAL_KEYS},
     }
+    if FILTER in told:
+        person[FILTER] = told.pop(FILTER)
     if actor.impersonator is not None:
         person["impersonator"] = clean(str(actor.impersonator))
     side: Columns = {"address": actor.address, "data": person, "salt": secrets.token_hex(SALT_BYTES)}
