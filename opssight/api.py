@@ -54,5 +54,6 @@ urlpatterns = [
     *accounts.tokens.api.urlpatterns,
     path("me", MeViewSet.as_view({"get": "read"}), name="me"),
     path("explain", rbac.api.ExplainViewSet.as_view({"get": "read"}), name="explain"),
+    path("explain/holdings", rbac.api.HoldingsViewSet.as_view({"get": "read"}), name="holdings"),
     path("openapi.json", openapi, name="openapi"),
 ]

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.db.models.signals import m2m_changed
 from django.dispatch import receiver
 
 from accounts.events import ACCOUNT_CREATED, ACCOUNT_DEACTIVATED, SETUP_LINK_USED
@@ -36,4 +37,17 @@ def rights_changed(occurrence: Occurrence, **kwargs: Any) -> None:
         return
     rule: Any = occurrence.target
     for user in [rule.user] if rule.user else User.objects.filter(groups=rule.group):
+        end_everything(user)
+
+
+@receiver(m2m_changed, sender=User.groups.through)
+def membership_changed(instance: Any, action: str, reverse: bool, pk_set: set[int] | None, **kwargs: Any) -> None:
+    """Whoever joins or leaves a group, from either end of the relation."""
+    if action not in ("post_add", "post_remove", "pre_clear"):
+        return
+    if not reverse:
+        people = [instance]
+    else:
+        people = list(instance.user_set.all() if pk_set is None else User.objects.filter(pk__in=pk_set))
+    for user in people:
         end_everything(user)

@@ -323,6 +323,9 @@ CHANGES = {
     "a deny lifted": lambda user: remove_deny(deny(user)),
     "a role's dates changed": lambda user: shorten(user),
     "a role given to a group": lambda user: of_a_group(user),
+    "into a group": lambda user: user.groups.add(Group.objects.create(name="team")),
+    "into a group, from its end": lambda user: Group.objects.create(name="team").user_set.add(user),
+    "out of all groups": lambda user: [user.groups.add(Group.objects.create(name="t")), user.groups.clear()],
 }
 
 
