@@ -44,5 +44,6 @@ urlpatterns = [
     *router.urls,
     path("me", MeViewSet.as_view({"get": "read"}), name="me"),
     path("explain", rbac.api.ExplainViewSet.as_view({"get": "read"}), name="explain"),
+    path("explain/holdings", rbac.api.HoldingsViewSet.as_view({"get": "read"}), name="holdings"),
     path("openapi.json", openapi, name="openapi"),
 ]

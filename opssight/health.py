@@ -1,5 +1,6 @@
 """Whether the process answers, and whether the whole is ready for work."""
 
+import logging
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -12,6 +13,7 @@ from audit import guard
 from opssight.kernel.guards import public
 from opssight.models import Heartbeat
 
+log = logging.getLogger("opssight.health")
 WORKERS = ("scans", "default", "beat")
 ALIVE = timedelta(seconds=90)  # heartbeats come every 15 s; beat's every 30 s
 
@@ -25,8 +27,21 @@ def healthz(request: HttpRequest) -> HttpResponse:
 def readyz(request: HttpRequest) -> HttpResponse:
     """200 when every check passes, else 503; the body names each check and what to do."""
     checks = [{"check": name, **_answer(check)} for name, check in CHECKS.items()]
-    ready = all(check["state"] == "ok" for check in checks)
-    return JsonResponse({"ready": ready, "checks": checks}, status=200 if ready else 503)
+    failed = [check["check"] for check in checks if check["state"] != "ok"]
+    _note(failed)
+    response = JsonResponse({"ready": not failed, "checks": checks}, status=503 if failed else 200)
+    response._has_been_logged = True  # type: ignore[attr-defined]  # or Django logs an error at each probe
+    return response
+
+
+_failed: list[str] = []  # as the last probe found it
+
+
+def _note(failed: list[str]) -> None:
+    """One line when the state changes, however often it is asked for."""
+    if failed != _failed:
+        log.warning("not ready: %s", ", ".join(failed)) if failed else log.warning("ready again")
+        _failed[:] = failed
 
 
 def _answer(check: Callable[[], str]) -> dict[str, str]:

@@ -2,15 +2,16 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.auth.models import Group, Permission
 from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
-from opssight.kernel.access import Forbidden, RefusedByPolicy, permissions, record_denial
+from opssight.kernel.access import Forbidden, RefusedByPolicy, grantable, permissions, record_denial
 from opssight.kernel.admin import GuardedAdmin
 from opssight.kernel.errors import Refusal
-from rbac import role_book, services
+from rbac import grants, role_book, services
 from rbac.models import DenyRule, Role, RoleAssignment, Unit
 
 
@@ -18,6 +19,11 @@ class ServedAdmin(GuardedAdmin):
     """An admin page whose changes go through services; what these refuse is said on the page, and nothing is saved."""
 
     task = "Who may do what"
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.remote_field.model is Group:  # no permission of its own: who gives rights may name any group
+            kwargs["queryset"] = Group.objects.order_by("name")
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
@@ -154,3 +160,51 @@ class DenyRuleAdmin(ServedAdmin):
 
     def take_away(self, request: HttpRequest, obj: DenyRule) -> None:
         services.remove_deny(obj, by=request.user)  # type: ignore[arg-type]
+
+
+class PermissionChoice(forms.ModelChoiceField):  # type: ignore[type-arg]  # not subscriptable at run time
+    def label_from_instance(self, row: Any) -> str:
+        return str(row.codename)
+
+
+class GrantAdmin(ServedAdmin):
+    """Grants on single objects. Each subject whose objects carry them registers its two tables with this page."""
+
+    resource = "grants"
+    verbs = {"view": "read", "add": "create", "delete": "delete"}
+    ordering = ["-pk"]
+    list_select_related = True
+    raw_id_fields = ("content_object",)  # of which there may be very many
+
+    @property
+    def _side(self) -> str:
+        return "user" if hasattr(self.model, "user_id") else "group"
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        return [self._side, "given", "content_object", "valid_from", "valid_until", "granted_by"]
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        shown = [self._side, "permission" if obj is None else "given", "content_object"]
+        return [*shown, "valid_from", "valid_until", "reason", *(["granted_by"] if obj else [])]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        return ["given", "granted_by"]
+
+    @admin.display(description="permission")
+    def given(self, grant: Any) -> str:
+        return str(grant.permission.codename)
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "permission":
+            carrier: Any = self.model._meta.get_field("content_object").related_model
+            rows = Permission.objects.filter(
+                codename__in=grantable(carrier), content_type__app_label=carrier._meta.app_label
+            )
+            return PermissionChoice(rows.order_by("codename"))
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        grants.save_grant(obj, by=request.user)  # type: ignore[arg-type]
+
+    def take_away(self, request: HttpRequest, obj: Any) -> None:
+        grants.revoke_grant(obj, by=request.user)  # type: ignore[arg-type]

@@ -1,4 +1,6 @@
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import django_filters
 from django.contrib.auth.models import Group
@@ -12,12 +14,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import User, normalise_email
-from opssight.kernel.access import check, decide, resources
+from opssight.kernel.access import check, resources
 from opssight.kernel.rest.filters import ChoiceIn, FilterSet, UidFilter, choices
-from opssight.kernel.rest.serializers import StrictModelSerializer, Text
+from opssight.kernel.rest.serializers import StrictModelSerializer, StrictSerializer, Text
 from opssight.kernel.rest.views import List, Resource, Retrieve, Update
-from rbac import role_book, services
-from rbac.explain import explain, find_object
+from rbac import grants, role_book, services
+from rbac.explain import effective, explain, find_object
 from rbac.models import DenyRule, Role, RoleAssignment, Unit
 
 
@@ -95,6 +97,10 @@ class RuleFilter(FilterSet):
 
 class AssignmentFilter(RuleFilter):
     role = django_filters.CharFilter(field_name="role__key")
+    unused_since = django_filters.IsoDateTimeFilter(method="by_use")
+
+    def by_use(self, rows: Any, name: str, since: datetime) -> Any:
+        return rows.unused(since=since)
 
 
 class DenyFilter(RuleFilter):
@@ -226,9 +232,7 @@ class ExplainViewSet(Resource):
         )
         if not action:
             raise ValidationError({"action": "must be given, such as findings:read."})
-        obj = find_object(request.query_params.get("object", ""), action)
-        if obj is not None and not _sees(request.user, obj):
-            raise Http404
+        obj = find_object(request.query_params.get("object", ""), action, asker=request.user)
         return Response(ExplanationSerializer(explain(user, action, obj).as_dict()).data)
 
 
@@ -244,13 +248,155 @@ def asked_about(asker: Any, email: str) -> User:
     return other
 
 
-def _sees(asker: Any, obj: Model) -> bool:
-    """Whether the object exists for the asker; an explanation must not tell of one that doesn't."""
-    return any(
-        decide(asker, f"{resource.name}:read", obj).allowed
-        for resource in resources.values()
-        if resource.model is type(obj) and "read" in resource.actions
+class HeldSerializer(serializers.Serializer[Any]):
+    permission = serializers.CharField()
+    denied = serializers.BooleanField(help_text="A deny, which beats whatever grants it.")
+    at = serializers.CharField(help_text="The unit, which counts with all below it; or one object alone.")
+    role = serializers.CharField()
+    via = serializers.CharField(help_text="The role that the permission comes from: the same one, or a parent.")
+    group = serializers.CharField()
+    until = serializers.DateTimeField(allow_null=True)
+    reason = serializers.CharField()
+
+
+class HoldingsSerializer(serializers.Serializer[Any]):
+    account = serializers.CharField()
+    holds = HeldSerializer(many=True)
+
+
+class HoldingsViewSet(Resource):
+    """Everything an account holds now. About oneself it needs nothing; about others `access:explain`."""
+
+    resource = "me"
+    queryset = User.objects.none()
+    serializer_class = HoldingsSerializer
+    takes = {"read": {"user"}}
+
+    @extend_schema(
+        operation_id="explain_holdings",
+        responses=HoldingsSerializer,
+        parameters=[OpenApiParameter("user", str, description="The e-mail of another account.")],
     )
+    def read(self, request: Request) -> Response:
+        """Each permission with its origin: denies first, then roles, then grants on single objects."""
+        user = asked_about(request.user, request.query_params.get("user", ""))
+        return Response(HoldingsSerializer({"account": user.email, "holds": effective(user)}).data)
 
 
-routes = [("units", UnitViewSet), ("roles", RoleViewSet), ("assignments", AssignmentViewSet), ("denies", DenyViewSet)]
+# --- grants on single objects -------------------------------------------------------------------------------------
+
+
+class GrantSerializer(serializers.Serializer[Any]):
+    uid = serializers.UUIDField()
+    user = serializers.SerializerMethodField()
+    group = serializers.SerializerMethodField()
+    permission = serializers.CharField(source="permission.codename")
+    object = serializers.UUIDField(source="content_object.uid")
+    valid_from = serializers.DateTimeField()
+    valid_until = serializers.DateTimeField(allow_null=True)
+    reason = serializers.CharField()
+    granted_by = serializers.UUIDField(source="granted_by.uid", allow_null=True, default=None)
+
+    class Meta:
+        fields: list[str] = []
+
+    def get_user(self, grant: Any) -> UUID | None:
+        return grant.user.uid if hasattr(grant, "user_id") else None
+
+    def get_group(self, grant: Any) -> str | None:
+        return grant.group.name if hasattr(grant, "group_id") else None
+
+
+class NewGrant(StrictSerializer):
+    user = InSight(User, "users", required=False, allow_null=True)
+    group = serializers.SlugRelatedField(
+        slug_field="name", queryset=Group.objects.all(), required=False, allow_null=True
+    )
+    permission = Text(max_length=64)
+    object = serializers.UUIDField(help_text="The uid of the object; the permission says of what kind.")
+    valid_from = serializers.DateTimeField(required=False)
+    valid_until = serializers.DateTimeField(required=False, allow_null=True)
+    reason = Text(max_length=300)
+
+    def validate(self, data: dict[str, Any]) -> dict[str, Any]:
+        if (data.get("user") is None) == (data.get("group") is None):
+            raise ValidationError({"user": "Give a user or a group, and not both."})
+        return data
+
+
+class GrantFilter(FilterSet):
+    user = UidFilter(method="by_user")
+    group = django_filters.CharFilter(method="by_group")
+    object = UidFilter(field_name="content_object__uid")
+    permission = django_filters.CharFilter(field_name="permission__codename")
+    ends_before = django_filters.IsoDateTimeFilter(field_name="valid_until", lookup_expr="lt")
+
+    def by_user(self, rows: Any, name: str, uid: UUID) -> Any:
+        return rows.filter(user__uid=uid) if hasattr(rows.model, "user_id") else rows.none()
+
+    def by_group(self, rows: Any, name: str, group: str) -> Any:
+        return rows.filter(group__name=group) if hasattr(rows.model, "group_id") else rows.none()
+
+
+class GrantViewSet(Resource):
+    """One permission on one object, for an exception that no role fits. Made and revoked, never changed."""
+
+    resource = "grants"
+    queryset = User.objects.none()  # they stand in several tables, which `grants.in_sight` gives
+    serializer_class = GrantSerializer
+    filterset_class = GrantFilter
+    page_order = ["-uid"]
+
+    def list(self, request: Request) -> Response:
+        found = grants.Rows([self.filter_queryset(rows) for rows in grants.in_sight(request.user)])
+        page = self.paginate_queryset(found)  # type: ignore[arg-type]
+        return self.get_paginated_response(GrantSerializer(page, many=True).data)
+
+    def retrieve(self, request: Request, uid: UUID) -> Response:
+        return Response(GrantSerializer(self._grant(uid)).data)
+
+    @extend_schema(request=NewGrant, responses={201: GrantSerializer})
+    def create(self, request: Request) -> Response:
+        """Grant it. Only what the caller holds where the object sits, and never to themselves."""
+        asked = NewGrant(data=request.data, context=self.get_serializer_context())
+        asked.is_valid(raise_exception=True)
+        data = asked.validated_data
+        grant = grants.grant_on_object(
+            data.get("user") or data["group"],
+            data["permission"],
+            self._object(data["permission"], data["object"]),
+            reason=data["reason"],
+            since=data.get("valid_from"),
+            until=data.get("valid_until"),
+            by=request.user,  # type: ignore[arg-type]
+        )
+        address = reverse("grants-detail", args=[grant.uid])
+        return Response(GrantSerializer(grant).data, status=status.HTTP_201_CREATED, headers={"Location": address})
+
+    def destroy(self, request: Request, uid: UUID) -> Response:
+        """Revoke it at once."""
+        grants.revoke_grant(self._grant(uid), by=request.user)  # type: ignore[arg-type]
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    def _grant(self, uid: UUID) -> Any:
+        for rows in grants.in_sight(self.request.user):
+            if found := rows.filter(uid=uid).first():
+                return found
+        raise Http404
+
+    def _object(self, permission: str, uid: UUID) -> Any:
+        model = grants.carrier_of(permission)
+        readable = next(r for r in resources.values() if r.model is model and r.granted_on == "pk")
+        obj = model._default_manager.permitted(self.request.user, f"{readable.name}:read").filter(uid=uid).first()
+        if obj is None:
+            raise ValidationError({"object": f"There is no {model._meta.verbose_name} with this uid that you may see."})
+        return obj
+
+
+routes = [
+    ("units", UnitViewSet),
+    ("roles", RoleViewSet),
+    ("assignments", AssignmentViewSet),
+    ("denies", DenyViewSet),
+    ("grants", GrantViewSet),
+]

@@ -8,13 +8,13 @@ is denied; and what they allow, a policy may still refuse in this request (`rbac
 
 from typing import Any
 
-from django.db.models import Model, Q, QuerySet
+from django.db.models import ForeignKey, Lookup, Model, Q, QuerySet
 from django.utils import timezone
 
 from accounts.models import User
-from opssight.kernel.access import Decision, Resource, grant_tables, resources
+from opssight.kernel.access import Decision, Resource, grant_tables, resource_of
 from rbac.access.gate import gate
-from rbac.holdings import Deny, Grant, Holdings, holdings
+from rbac.holdings import Deny, Grant, Holdings, holdings, object_grant
 from rbac.models import RoleAssignment
 
 NOBODY = Decision(False, ("nobody is signed in, or the account is not active",))
@@ -30,10 +30,10 @@ def decide(user: Any, permission: str, obj: Model | None, context: dict[str, Any
 
 def answer(user: Any, held: Holdings, permission: str, obj: Model | None) -> Decision:
     """The decision on what was read; without an object, whether there is any object it could hold for."""
-    resource = resources[permission.partition(":")[0]]
+    resource = resource_of(permission, None if obj is None else type(obj))
     grants, denies = held.for_permission(permission), held.denies_of(permission)
     if obj is None:
-        return _anywhere(user, held, resource, permission, grants, denies)
+        return _anywhere(held, resource, permission, grants, denies)
     if type(obj) is not resource.model:
         return Decision(False, (f"{permission} is not about {obj._meta.verbose_name}",))
     if resource.own and getattr(obj, f"{resource.own}_id") != user.pk:
@@ -43,8 +43,8 @@ def answer(user: Any, held: Holdings, permission: str, obj: Model | None) -> Dec
         return Decision(False, tuple(map(str, refusing)))
     if reaching := [grant for grant in grants if held.reaches(grant.place, unit)]:
         return Decision(True, tuple(map(str, reaching)))
-    if _has_object_grants(held, resource) and (told := object_grants(user, permission, resource, obj)):
-        return Decision(True, tuple(told))
+    if permission in held.granted and (told := _granted_singly(user, permission, resource, obj)):
+        return Decision(True, (told,))
     return Decision(False, (f"no role or grant gives {permission} here",))
 
 
@@ -52,9 +52,7 @@ def _may_act(user: Any) -> bool:
     return bool(user is not None and user.is_authenticated and user.is_active)
 
 
-def _anywhere(
-    user: Any, held: Holdings, resource: Resource, permission: str, grants: list[Grant], denies: list[Deny]
-) -> Decision:
+def _anywhere(held: Holdings, resource: Resource, permission: str, grants: list[Grant], denies: list[Deny]) -> Decision:
     """Whether it is worth asking further. A deny at the root closes everything; one below it only a part."""
     if closed := [deny for deny in denies if deny.place.at_root]:
         return Decision(False, tuple(map(str, closed)))
@@ -64,7 +62,7 @@ def _anywhere(
     grants = [grant for grant in grants if grant.place.at_root or grant.place.unit not in denied]
     if grants:
         return Decision(True, tuple(map(str, grants)))
-    if _has_object_grants(held, resource) and object_grants(user, permission, resource, None):
+    if permission in held.granted:
         return Decision(True, ("a grant on single objects",))
     return Decision(False, (f"no role or grant gives {permission}",))
 
@@ -84,39 +82,48 @@ def unit_id(obj: Model, resource: Resource) -> int | None:
 # --- grants on single objects -------------------------------------------------------------------------------------
 
 
-def _has_object_grants(held: Holdings, resource: Resource) -> bool:
+def _granted_singly(user: Any, permission: str, resource: Resource, obj: Model) -> str | None:
+    """The reason from a grant on the object that carries them for `obj`, if there is one."""
     model = resource.granting_model
-    return model is not None and model._meta.label_lower in held.granted_models
+    if model is None:
+        return None
+    carrier = obj if resource.granted_on == "pk" else getattr(obj, resource.granted_on)
+    told = object_grant(user, permission, model, carrier.pk)
+    return None if told is None else f"a grant on {carrier} alone{told}"
 
 
-def _granted(user: Any, permission: str, resource: Resource) -> list[QuerySet[Any]]:
-    """The valid rows for `user` that give `permission`: to them, and to their groups."""
-    model = resource.granting_model
-    if model is None or model not in grant_tables:
-        return []
+def _granted_objects(user: Any, permission: str, resource: Resource) -> QuerySet[Any]:
+    """The ids of the objects on which a valid grant gives `permission` to `user` or to a group of theirs."""
+    assert resource.granting_model is not None
     now = timezone.now()
-    to_users, to_groups = (table._default_manager.valid(at=now) for table in grant_tables[model])  # type: ignore[attr-defined]
-    wanted = {"permission__codename": permission, "permission__content_type__app_label": model._meta.app_label}
-    return [to_users.filter(user=user, **wanted), to_groups.filter(group__user=user, **wanted)]
-
-
-def object_grants(user: Any, permission: str, resource: Resource, obj: Model | None) -> list[str]:
-    """Reasons from single-object grants, on the object that carries them for `obj`, or on any."""
-    for rows in _granted(user, permission, resource):
-        if obj is not None:
-            carrier = obj.pk if resource.granted_on == "pk" else getattr(obj, f"{resource.granted_on}_id")
-            rows = rows.filter(content_object=carrier)
-        for row in rows.select_related("content_object").order_by("pk")[:1]:  # the first is enough of a reason
-            ends = f", until {row.valid_until:%Y-%m-%d %H:%M} UTC" if row.valid_until else ""
-            return [f"a grant on {row.content_object} alone{ends}: {row.reason}"]
-    return []
+    tables: Any = grant_tables[resource.granting_model]
+    wanted = {"permission__codename": permission}
+    to_users, to_groups = (
+        table._default_manager.valid(at=now).filter(**wanted).order_by().values("content_object_id") for table in tables
+    )
+    # One list of both tables: two of them, joined by OR, made PostgreSQL read every row.
+    ids: QuerySet[Any] = to_users.filter(user=user).union(to_groups.filter(group__user=user), all=True)
+    return ids
 
 
 # --- rows ---------------------------------------------------------------------------------------------------------
 
 
+@ForeignKey.register_lookup
+class Among(Lookup):
+    """`unit__among={1, 2}`: IN, with the ids written into the SQL. As sixty parameters they cost as much as a page."""
+
+    lookup_name = "among"
+    prepare_rhs = False
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        left, values = self.process_lhs(compiler, connection)
+        ids: set[int] = self.rhs
+        return f"{left} IN ({', '.join(f'{number:d}' for number in sorted(ids))})", values
+
+
 def permitted(queryset: QuerySet[Any], user: Any, permission: str) -> QuerySet[Any]:
-    resource = resources[permission.partition(":")[0]]
+    resource = resource_of(permission, queryset.model)
     if queryset.model is not resource.model or not _may_act(user):
         return queryset.none()
     held = holdings(user)
@@ -131,7 +138,7 @@ def permitted(queryset: QuerySet[Any], user: Any, permission: str) -> QuerySet[A
             return queryset.none()
         queryset = queryset.filter(reached)
     if resource.unit and denies:
-        queryset = queryset.exclude(**{f"{resource.unit}__in": held.reached(denies)})
+        queryset = queryset.exclude(**{f"{resource.unit}__among": held.reached(denies)})
     return queryset
 
 
@@ -139,11 +146,9 @@ def _reached(user: Any, held: Holdings, resource: Resource, permission: str, gra
     """At or below a unit of a grant, or granted singly; None where neither can be."""
     reached = Q()
     if grants and resource.unit:
-        reached |= Q(**{f"{resource.unit}__in": held.reached(grants)})
-    if _has_object_grants(held, resource):
-        # One list of both tables: two of them, joined by OR, made PostgreSQL read every row.
-        direct, shared = (rows.order_by().values("content_object_id") for rows in _granted(user, permission, resource))
-        reached |= Q(**{f"{resource.granted_on}__in": direct.union(shared, all=True)})
+        reached |= Q(**{f"{resource.unit}__among": held.reached(grants)})
+    if permission in held.granted:
+        reached |= Q(**{f"{resource.granted_on}__in": _granted_objects(user, permission, resource)})
     return reached or None
 
 

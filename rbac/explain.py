@@ -5,23 +5,27 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.core.exceptions import ValidationError
 from django.db.models import Model, Q
 from django.utils import timezone
 
 from accounts.models import User
 from opssight.kernel.access import decide, is_registered, resources
 from opssight.kernel.errors import Refusal
+from rbac import grants
 from rbac.access.gate import conditions_on
 from rbac.decide import unit_id, who_can_grant
-from rbac.holdings import Grant, read_holdings
-from rbac.models import RoleAssignment, RoleEffect, Unit, UnitPath
+from rbac.holdings import read_holdings
+from rbac.models import DenyRule, RoleAssignment, RoleEffect, Unit, UnitPath
 
 
 class NothingToExplain(Refusal):
     """The question names a permission or an object that does not exist."""
 
     status = 400
+
+
+class NoSuchObject(NothingToExplain):
+    status = 404
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,12 @@ def explain(user: User, permission: str, obj: Model | None = None) -> Explanatio
             "prove the second factor again" if decision.obligations else "a request that the policy lets through"
         ]
     elif not decision.allowed:
-        misses = [*_inactive(user), *_dated(user, permission, place, now), *_elsewhere(user, permission, obj, place)]
+        misses = [
+            *_inactive(user),
+            *_dated(user, permission, now),
+            *_dated_grants(user, permission, obj, now),
+            *_elsewhere(user, permission, place),
+        ]
         changes = _changes(user, permission, obj, place, decision.reasons)
     return Explanation(
         allowed=decision.allowed,
@@ -72,8 +81,9 @@ def explain(user: User, permission: str, obj: Model | None = None) -> Explanatio
     )
 
 
-def find_object(text: str, permission: str) -> Model | None:
-    """The object that `text` names: its uid, or resource/uid. Raises NothingToExplain where there is none."""
+def find_object(text: str, permission: str, *, asker: Any = None) -> Model | None:
+    """The object that `text` names: its uid, or resource/uid. Raises NothingToExplain where there is none, and where it
+    is out of the asker's sight: an explanation must not tell of one."""
     if not text:
         return None
     name, _, uid = text.rpartition("/")
@@ -82,17 +92,60 @@ def find_object(text: str, permission: str) -> Model | None:
         raise NothingToExplain(f"{permission} is not about single objects; leave the object out.")
     try:
         found = resource.model._default_manager.filter(uid=uuid.UUID(uid)).first()
-    except (ValueError, ValidationError):
-        found = None
-    if found is None:
-        raise NothingToExplain(f"There is no object {text} of {resource.name}. Give its uid.")
+    except ValueError:
+        raise NothingToExplain(f"{text!r} is no uid.") from None
+    if found is None or (asker is not None and not _sees(asker, found)):
+        raise NoSuchObject(f"There is no object {uid} of {resource.name}.")
     return found
 
 
-def effective(user: User) -> list[Grant]:
-    """Everything `user` holds now, with its origin, by permission and place."""
-    held = read_holdings(user, at=timezone.now())
-    return [grant for permission in held.permissions() for grant in held.for_permission(permission)]
+def _sees(asker: Any, obj: Model) -> bool:
+    return any(
+        decide(asker, f"{resource.name}:read", obj).allowed
+        for resource in resources.values()
+        if resource.model is type(obj) and "read" in resource.actions
+    )
+
+
+@dataclass(frozen=True)
+class Held:
+    """One permission that somebody holds, or is denied, and where it comes from. `at` is a unit, or one object."""
+
+    permission: str
+    denied: bool
+    at: str
+    role: str = ""
+    via: str = ""
+    group: str = ""
+    until: datetime | None = None
+    reason: str = ""
+
+
+def effective(user: User) -> list[Held]:
+    """Everything that `user` holds now with its origin: denies, which beat the rest, roles, single objects."""
+    now = timezone.now()
+    held = read_holdings(user, at=now)
+    denied = [
+        Held(rule.permission, True, str(rule.unit), group=_name(rule.group), until=rule.valid_until, reason=rule.reason)
+        for rule in DenyRule.objects.of(user).valid(at=now).select_related("unit", "group").order_by("permission", "pk")
+    ]
+    by_role = [
+        Held(permission, False, place.unit_name, role, via, place.group or "", place.until)
+        for permission in held.permissions()
+        for _, role, via, place in held.for_permission(permission)
+    ]
+    singly = [
+        Held(
+            grant.permission.codename, False, f"{grant.content_object} alone", until=grant.valid_until,
+            group=_name(getattr(grant, "group", None)), reason=grant.reason,
+        )
+        for grant in grants.held_by(user, at=now)
+    ]  # fmt: skip
+    return [*denied, *by_role, *singly]
+
+
+def _name(group: Any) -> str:
+    return group.name if group is not None else ""
 
 
 def _unit_of(obj: Model | None, permission: str) -> Unit | None:
@@ -120,18 +173,28 @@ def _giving(user: User, permission: str) -> Any:
     return rows.select_related("role", "unit", "group").distinct()
 
 
-def _dated(user: User, permission: str, place: Unit | None, now: datetime) -> list[str]:
-    told = []
-    for row in _giving(user, permission).exclude(
-        Q(valid_from__lte=now) & (Q(valid_until=None) | Q(valid_until__gt=now))
-    ):
-        moment = "begins" if row.valid_from > now else "ended"
-        at = row.valid_from if row.valid_from > now else row.valid_until
-        told.append(f"role {row.role} at {row.unit} {moment} {at:%Y-%m-%d %H:%M} UTC")
-    return told
+def _dated(user: User, permission: str, now: datetime) -> list[str]:
+    rows = _giving(user, permission).exclude(Q(valid_from__lte=now) & (Q(valid_until=None) | Q(valid_until__gt=now)))
+    return [f"role {row.role} at {row.unit} {_when(row, now)}" for row in rows]
 
 
-def _elsewhere(user: User, permission: str, obj: Model | None, place: Unit | None) -> list[str]:
+def _dated_grants(user: User, permission: str, obj: Model | None, now: datetime) -> list[str]:
+    """Grants on this one object that have ended, or not begun."""
+    resource = resources[permission.partition(":")[0]]
+    if obj is None or type(obj) is not resource.model or resource.granting_model is None:
+        return []
+    carrier = obj if resource.granted_on == "pk" else getattr(obj, resource.granted_on)
+    about = {"permission__codename": permission, "content_object": carrier}
+    rows = [row for given in grants.given_to(user, resource.granting_model) for row in given.filter(**about)]
+    return [f"a grant on {carrier} alone {_when(row, now)}" for row in rows if not row.holds(at=now)]
+
+
+def _when(row: Any, now: datetime) -> str:
+    moment, at = ("begins", row.valid_from) if row.valid_from > now else ("ended", row.valid_until)
+    return f"{moment} {at:%Y-%m-%d %H:%M} UTC"
+
+
+def _elsewhere(user: User, permission: str, place: Unit | None) -> list[str]:
     """Held, but not where the object is."""
     held = read_holdings(user, at=timezone.now()).for_permission(permission)
     if place is not None:

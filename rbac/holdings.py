@@ -9,19 +9,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
 from django.db import connection
+from django.db.models import Model
 from django.utils import timezone
 
-from opssight.kernel.access import grant_tables
+from opssight.kernel.access import grant_tables, grantable
 from opssight.kernel.actor import request_memory
+from opssight.kernel.prepared import ask
 from rbac.models import DenyRule, Role, RoleAssignment, RoleEffect, Unit, UnitPath
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where a rule holds, and through what: the unit, and the group if it is a group's."""
 
     unit: int
@@ -36,8 +37,7 @@ class Place:
         return f"at {self.unit_name}{through}{ends}"
 
 
-@dataclass(frozen=True)
-class Grant:
+class Grant(NamedTuple):
     """One permission at one unit, by an assignment of a role, perhaps through a parent role (`via`)."""
 
     permission: str
@@ -50,8 +50,7 @@ class Grant:
         return f"role {self.role}{inherited} {self.place}"
 
 
-@dataclass(frozen=True)
-class Deny:
+class Deny(NamedTuple):
     """A rule that takes a permission, or all of a resource ("findings:*"), away at a unit and below."""
 
     permission: str
@@ -69,13 +68,13 @@ class Deny:
 class Holdings:
     """`roles`: by role id its name and the places it is held at. `effects`: by permission the roles that give it, each
     with the role it comes via. `below`: by unit of a rule (but for the root) the units it reaches, itself included.
-    `granted_models`: those with a single-object grant for the user."""
+    `granted`: the permissions that some grant on a single object gives."""
 
     roles: dict[int, tuple[str, list[Place]]] = field(default_factory=dict)
     effects: dict[str, list[tuple[int, str]]] = field(default_factory=lambda: defaultdict(list))
     denies: list[Deny] = field(default_factory=list)
     below: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
-    granted_models: set[str] = field(default_factory=set)
+    granted: set[str] = field(default_factory=set)
 
     def permissions(self) -> list[str]:
         return sorted(self.effects)
@@ -118,23 +117,22 @@ def forget() -> None:
 def read_holdings(user: Any, *, at: datetime) -> Holdings:
     found = Holdings()
     values = {"user": user.pk, "at": connection.ops.adapt_datetimefield_value(at)}
-    with connection.cursor() as cursor:
-        cursor.execute(_question(), values)
-        for kind, row, text, via, unit, parent, unit_name, group, until in cursor.fetchall():
-            if kind == "effect":
-                found.effects[text].append((row, via))
-                continue
-            if kind == "object":
-                found.granted_models.add(text)
-                continue
-            if kind == "below":
-                found.below[unit].add(row)
-                continue
-            place = Place(unit, parent is None, unit_name, group, _aware(until))
-            if kind == "role":
-                found.roles.setdefault(row, (text, []))[1].append(place)
-            else:
-                found.denies.append(Deny(text, place))
+    for kind, row, text, via, unit, parent, unit_name, group, until in ask(_question(), values):
+        if kind == "effect":
+            found.effects[text].append((row, via))
+            continue
+        if kind == "object":
+            found.granted.add(text)
+            continue
+        if kind == "below":
+            found.below[unit].add(row)
+            continue
+        place = Place(unit, parent is None, unit_name, group, _aware(until))
+        found.below[unit].add(unit)
+        if kind == "role":
+            found.roles.setdefault(row, (text, []))[1].append(place)
+        else:
+            found.denies.append(Deny(text, place))
     return found
 
 
@@ -145,17 +143,33 @@ def _aware(value: Any) -> datetime | None:
     return datetime.fromisoformat(value).replace(tzinfo=UTC)
 
 
+def object_grant(user: Any, permission: str, model: type[Model], pk: Any) -> str | None:
+    """What a valid grant on this one object says for itself, if the user or a group of theirs has one."""
+    at = connection.ops.adapt_datetimefield_value(timezone.now())
+    rows = ask(_grant_question(model), {"user": user.pk, "at": at, "permission": permission, "object": pk})
+    if not rows:
+        return None
+    reason, until = rows[0]
+    return f"{f', until {_aware(until):%Y-%m-%d %H:%M} UTC' if until else ''}: {reason}"
+
+
+# --- the questions ------------------------------------------------------------------------------------------------
+
+_VALID = "x.valid_from <= %(at)s AND (x.valid_until IS NULL OR x.valid_until > %(at)s)"
+
+
+def _membership() -> str:
+    table: str = get_user_model().groups.through._meta.db_table
+    return table
+
+
 @cache
 def _question() -> str:
     """Columns: kind, row id, name or permission, via, unit id, its parent, its name, group, end."""
-    membership = get_user_model().groups.through._meta.db_table
-    subject = (
-        "(x.user_id = %(user)s"
-        f" OR x.group_id IN (SELECT m.group_id FROM {membership} m WHERE m.user_id = %(user)s))"
-        " AND x.valid_from <= %(at)s AND (x.valid_until IS NULL OR x.valid_until > %(at)s)"
-    )
+    groups = f"SELECT m.group_id FROM {_membership()} m WHERE m.user_id = %(user)s"
     where = (
-        f"JOIN {Unit._meta.db_table} u ON u.id = x.unit_id LEFT JOIN auth_group g ON g.id = x.group_id WHERE {subject}"
+        f"JOIN {Unit._meta.db_table} u ON u.id = x.unit_id LEFT JOIN auth_group g ON g.id = x.group_id"
+        f" WHERE (x.user_id = %(user)s OR x.group_id IN ({groups})) AND {_VALID}"
     )
     held = (
         "SELECT x.role_id, r.name, x.unit_id, u.parent_id, u.name AS unit_name, g.name AS group_name, x.valid_until"
@@ -168,12 +182,11 @@ def _question() -> str:
     units = "SELECT unit_id FROM {} WHERE parent_id IS NOT NULL"
     rules = "{}, NULL, unit_id, parent_id, unit_name, group_name, valid_until FROM {}"
     objects = "".join(
-        f" UNION ALL SELECT 'object', NULL, '{model._meta.label_lower}', NULL, NULL, NULL, NULL, NULL, NULL"
-        f" WHERE EXISTS (SELECT 1 FROM {to_users._meta.db_table} x WHERE x.user_id = %(user)s"
-        " AND x.valid_from <= %(at)s AND (x.valid_until IS NULL OR x.valid_until > %(at)s))"
-        f" OR EXISTS (SELECT 1 FROM {to_groups._meta.db_table} x JOIN {membership} m ON m.group_id = x.group_id"
-        " WHERE m.user_id = %(user)s"
-        " AND x.valid_from <= %(at)s AND (x.valid_until IS NULL OR x.valid_until > %(at)s))"
+        " UNION ALL SELECT 'object', NULL, p.codename, NULL, NULL, NULL, NULL, NULL, NULL FROM auth_permission p"
+        f" WHERE p.codename IN ({', '.join(map(repr, grantable(model)))}) AND (EXISTS (SELECT 1"
+        f" FROM {to_users._meta.db_table} x WHERE x.user_id = %(user)s AND x.permission_id = p.id AND {_VALID})"
+        f" OR EXISTS (SELECT 1 FROM {to_groups._meta.db_table} x"
+        f" WHERE x.group_id IN ({groups}) AND x.permission_id = p.id AND {_VALID}))"
         for model, (to_users, to_groups) in grant_tables.items()
     )
     return (
@@ -184,7 +197,19 @@ def _question() -> str:
         " WHERE e.role_id IN (SELECT role_id FROM held)"
         f" UNION ALL SELECT 'deny', {rules.format('id, permission', 'denied')}"
         " UNION ALL SELECT 'below', p.descendant_id, NULL, NULL, p.ancestor_id, NULL, NULL, NULL, NULL"
-        f" FROM {UnitPath._meta.db_table} p"
-        f" WHERE p.ancestor_id IN ({units.format('held')} UNION {units.format('denied')})"
+        f" FROM {UnitPath._meta.db_table} p WHERE p.depth > 0"
+        f" AND p.ancestor_id IN ({units.format('held')} UNION {units.format('denied')})"
         f"{objects}"
+    )
+
+
+@cache
+def _grant_question(model: type[Model]) -> str:
+    to_users, to_groups = grant_tables[model]
+    this = f"p.codename = %(permission)s AND x.content_object_id = %(object)s AND {_VALID}"
+    asked = "SELECT x.reason, x.valid_until FROM {} x JOIN auth_permission p ON p.id = x.permission_id"
+    return (
+        f"{asked.format(to_users._meta.db_table)} WHERE x.user_id = %(user)s AND {this}"
+        f" UNION ALL {asked.format(to_groups._meta.db_table)}"
+        f" JOIN {_membership()} m ON m.group_id = x.group_id WHERE m.user_id = %(user)s AND {this} LIMIT 1"
     )

@@ -142,6 +142,13 @@ class DatedQuerySet(GuardedQuerySet[Any]):
         return self.filter(Q(user=user) | Q(group__user=user))
 
 
+class AssignmentQuerySet(DatedQuerySet):
+    def unused(self, *, since: datetime) -> Self:
+        """Held since before `since` by people who have not signed in from then on, beyond the role of everybody."""
+        rows = self.exclude(role__key="employee").filter(user__isnull=False, valid_from__lt=since)
+        return rows.filter(Q(user__last_login__lt=since) | Q(user__last_login=None))
+
+
 class Dated(models.Model):
     """When a rule holds, and why it was made."""
 
@@ -157,6 +164,11 @@ class Dated(models.Model):
         super().clean()
         if self.valid_until is not None and self.valid_until <= self.valid_from:
             raise ValidationError({"valid_until": "It ends before it begins."})
+
+    @property
+    def subject(self) -> Any:
+        """The person or group that it is about."""
+        return getattr(self, "user", None) or getattr(self, "group", None)
 
     def holds(self, *, at: datetime) -> bool:
         return self.valid_from <= at and (self.valid_until is None or self.valid_until > at)
@@ -178,7 +190,7 @@ class RoleAssignment(Dated):
     unit = models.ForeignKey(Unit, on_delete=models.PROTECT, related_name="assignments")
     source = models.CharField(max_length=8, choices=Source, default=Source.MANUAL, editable=False)
 
-    objects = DatedQuerySet.as_manager()
+    objects = AssignmentQuerySet.as_manager()
 
     class Meta:
         default_permissions = ()
@@ -192,7 +204,7 @@ class RoleAssignment(Dated):
         ]
 
     def __str__(self) -> str:
-        return f"{self.user or self.group}: {self.role} at {self.unit}"
+        return f"{self.subject}: {self.role} at {self.unit}"
 
 
 class DenyRule(Dated):
@@ -223,7 +235,7 @@ class DenyRule(Dated):
         ]
 
     def __str__(self) -> str:
-        return f"{self.user or self.group}: no {self.permission} at {self.unit}"
+        return f"{self.subject}: no {self.permission} at {self.unit}"
 
     def clean(self) -> None:
         super().clean()
@@ -246,3 +258,7 @@ class ObjectGrant(Dated):
 
     class Meta:
         abstract = True
+
+    @staticmethod
+    def ends_after_start(name: str) -> models.CheckConstraint:
+        return models.CheckConstraint(condition=Q(valid_until=None) | Q(valid_until__gt=F("valid_from")), name=name)

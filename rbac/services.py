@@ -9,19 +9,18 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from django.contrib.auth.models import Group, Permission
-from django.contrib.contenttypes.models import ContentType
+from django.contrib.auth.models import Group
 from django.db import models, transaction
 from django.db.models import Q
 from django.utils import timezone
 
 from accounts.models import User
-from opssight.kernel.access import check, decide, grant_tables, grantable
+from opssight.kernel.access import check, decide
 from opssight.kernel.errors import Refusal
 from rbac import events
 from rbac.decide import answer
 from rbac.holdings import forget, read_holdings
-from rbac.models import DenyRule, ObjectGrant, Role, RoleAssignment, Unit
+from rbac.models import DenyRule, Role, RoleAssignment, Unit
 from rbac.units import create_unit, root_unit, save_unit
 
 __all__ = ["create_unit", "root_unit", "save_unit"]
@@ -41,10 +40,6 @@ class Overlaps(Refusal):
 
 class LastAdministrator(Refusal):
     status = 409
-
-
-class NotGrantable(Refusal):
-    status = 400
 
 
 def check_permission(user: Any, resource: str, action: str, obj: models.Model | None = None) -> bool:
@@ -87,7 +82,7 @@ def save_assignment(assignment: RoleAssignment, *, by: User | None = None) -> Ro
             target=assignment,
             role=assignment.role.key,
             unit=str(assignment.unit),
-            account=str(assignment.user or assignment.group),
+            account=str(assignment.subject),
         )
     return assignment
 
@@ -102,7 +97,7 @@ def revoke_assignment(assignment: RoleAssignment, *, by: User | None = None) -> 
             target=assignment,
             role=assignment.role.key,
             unit=str(assignment.unit),
-            account=str(assignment.user or assignment.group),
+            account=str(assignment.subject),
         )
         assignment.delete()
 
@@ -110,19 +105,19 @@ def revoke_assignment(assignment: RoleAssignment, *, by: User | None = None) -> 
 def _may_give(assignment: RoleAssignment, by: User) -> None:
     verb = "update" if assignment.pk else "create"
     check(by, f"assignments:{verb}", assignment, about=assignment.unit)
-    _not_to_oneself(assignment.user, assignment.group, by)
+    not_to_oneself(assignment.user, assignment.group, by)
     wanted = set(assignment.role.effects.values_list("permission", flat=True))
-    if lacking := sorted(wanted - _held_at(by, assignment.unit)):
+    if lacking := sorted(wanted - held_at(by, assignment.unit)):
         what = ", ".join(lacking[:5])
         raise NotYours(f"You can't give {assignment.role} at {assignment.unit}: you don't hold {what} there yourself.")
 
 
-def _not_to_oneself(user: User | None, group: Group | None, by: User) -> None:
+def not_to_oneself(user: User | None, group: Group | None, by: User) -> None:
     if user == by or (group is not None and by.groups.filter(pk=group.pk).exists()):
         raise NotYours("Nobody gives rights to themselves. Ask another administrator.")
 
 
-def _held_at(user: User, unit: Unit) -> set[str]:
+def held_at(user: User, unit: Unit) -> set[str]:
     """What `user` holds at `unit` by roles, less what is denied there."""
     held = read_holdings(user, at=timezone.now())
     above = set(unit_ids_above(unit))
@@ -164,7 +159,7 @@ def save_deny(deny: DenyRule, *, by: User | None = None) -> DenyRule:
             check(by, f"denies:{verb}", deny, about=deny.unit)
         deny.save()
         events.PERMISSION_DENIED.emit(
-            target=deny, permission=deny.permission, unit=str(deny.unit), account=str(deny.user or deny.group)
+            target=deny, permission=deny.permission, unit=str(deny.unit), account=str(deny.subject)
         )
     return deny
 
@@ -174,63 +169,9 @@ def remove_deny(deny: DenyRule, *, by: User | None = None) -> None:
     """Lift a deny. Not for oneself, since that gives a right back."""
     if by is not None:
         check(by, "denies:delete", deny)
-        _not_to_oneself(deny.user, deny.group, by)
-    events.DENY_LIFTED.emit(target=deny, permission=deny.permission, account=str(deny.user or deny.group))
+        not_to_oneself(deny.user, deny.group, by)
+    events.DENY_LIFTED.emit(target=deny, permission=deny.permission, account=str(deny.subject))
     deny.delete()
-    forget()
-
-
-# --- single objects -----------------------------------------------------------------------------------------------
-
-
-@transaction.atomic
-def grant_on_object(
-    subject: User | Group,
-    permission: str,
-    obj: models.Model,
-    *,
-    reason: str,
-    until: datetime | None = None,
-    by: User | None = None,
-) -> ObjectGrant:
-    """One permission on one object, for an exception. NotGrantable where the object carries no such grants."""
-    model = type(obj)
-    if model not in grant_tables or permission not in grantable(model):
-        there = ", ".join(grantable(model)) if model in grant_tables else "none"
-        raise NotGrantable(f"{permission} can't be granted on one {obj._meta.verbose_name}. There are: {there}.")
-    if by is not None:
-        check(by, "grants:create", about=obj)
-        _not_to_oneself(
-            subject if isinstance(subject, User) else None, subject if isinstance(subject, Group) else None, by
-        )
-        unit: Unit = obj.unit  # type: ignore[attr-defined]
-        if permission not in _held_at(by, unit):
-            raise NotYours(f"You can't give {permission} on {obj}: you don't hold it there yourself.")
-    to_users, to_groups = grant_tables[model]
-    table, who = (to_users, {"user": subject}) if isinstance(subject, User) else (to_groups, {"group": subject})
-    row = Permission.objects.get(codename=permission, content_type=ContentType.objects.get_for_model(model))
-    grant: Any = table._default_manager.filter(permission=row, content_object=obj, **who).first() or table(
-        permission=row, content_object=obj, **who
-    )
-    grant.reason, grant.valid_until, grant.granted_by = reason, until, by
-    grant.full_clean()
-    grant.save()
-    events.OBJECT_GRANTED.emit(target=obj, permission=permission, account=str(subject))
-    forget()
-    made: ObjectGrant = grant
-    return made
-
-
-@transaction.atomic
-def revoke_grant(grant: Any, *, by: User | None = None) -> None:
-    if by is not None:
-        check(by, "grants:delete", about=grant.content_object)
-    events.GRANT_REVOKED.emit(
-        target=grant.content_object,
-        permission=grant.permission.codename,
-        account=str(getattr(grant, "user", None) or grant.group),
-    )
-    grant.delete()
     forget()
 
 

@@ -6,8 +6,9 @@ from django.http import HttpRequest
 
 from opssight.kernel.access import decide
 from opssight.kernel.admin import GuardedAdmin
+from rbac.admin import GrantAdmin
 from scanning import services
-from scanning.models import Asset, Finding, Scan
+from scanning.models import Asset, AssetGroupGrant, AssetUserGrant, Finding, Scan
 
 
 @admin.register(Asset)
@@ -30,6 +31,11 @@ class AssetAdmin(GuardedAdmin):
     def scan(self, request: HttpRequest, queryset: QuerySet[Asset]) -> None:
         scans = [services.request_scan(asset, by=request.user) for asset in queryset]
         messages.success(request, f"{len(scans)} scans are queued.")
+
+
+@admin.register(AssetUserGrant, AssetGroupGrant)
+class AssetGrantAdmin(GrantAdmin):
+    search_fields = ["content_object__name", "reason"]
 
 
 class ReadOnly(GuardedAdmin):

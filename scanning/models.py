@@ -112,6 +112,9 @@ class AssetUserGrant(ObjectGrant, UserObjectPermissionBase):
     class Meta(UserObjectPermissionBase.Meta):
         default_permissions = ()
         unique_together = ["user", "permission", "content_object"]
+        verbose_name = "grant on an asset to a person"
+        verbose_name_plural = "grants on assets to people"
+        constraints = [ObjectGrant.ends_after_start("asset_user_grant_ends_after_start")]
 
     def __str__(self) -> str:
         return f"{self.user}: {self.permission.codename} on {self.content_object}"
@@ -127,6 +130,9 @@ class AssetGroupGrant(ObjectGrant, GroupObjectPermissionBase):
     class Meta(GroupObjectPermissionBase.Meta):
         default_permissions = ()
         unique_together = ["group", "permission", "content_object"]
+        verbose_name = "grant on an asset to a group"
+        verbose_name_plural = "grants on assets to groups"
+        constraints = [ObjectGrant.ends_after_start("asset_group_grant_ends_after_start")]
 
     def __str__(self) -> str:
         return f"{self.group}: {self.permission.codename} on {self.content_object}"

@@ -13,6 +13,7 @@ from accounts.models import User
 from audit.models import AuditEntry
 from opssight.console.counting import ask, figure
 from opssight.console.navigation import Shell
+from opssight.kernel.access import decide
 from scanning.models import Asset, Finding, Scan, ScanState, Severity
 
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
@@ -155,11 +156,12 @@ def deadlines(user: Any, *, at: datetime) -> list[dict[Severity, int]]:
 
 @dataclass(frozen=True)
 class Standing:
-    """An asset with its latest run (None: never scanned) and how many findings wait."""
+    """An asset with its latest run (None: never scanned, or `is_hidden`) and how many findings wait."""
 
     asset: Asset
     scan: Scan | None
     unresolved: int
+    is_hidden: bool = False  # there was a run, which this person may not see
 
     @property
     def is_known(self) -> bool:
@@ -177,7 +179,7 @@ def standings(user: Any, limit: int = 200) -> list[Standing]:
     latest: list[int | None] = [asset.latest_scan for asset in assets]  # type: ignore[attr-defined]
     runs = Scan.objects.permitted(user, "scans:read").in_bulk([pk for pk in latest if pk])
     found = [
-        Standing(asset, runs.get(pk) if pk else None, asset.unresolved)  # type: ignore[attr-defined]
+        Standing(asset, runs.get(pk or 0), asset.unresolved, bool(pk) and pk not in runs)  # type: ignore[attr-defined]
         for asset, pk in zip(assets, latest, strict=True)
     ]
     return sorted(found, key=lambda one: one.is_known)
@@ -185,23 +187,27 @@ def standings(user: Any, limit: int = 200) -> list[Standing]:
 
 @dataclass(frozen=True)
 class Emptiness:
-    """Why there is no finding to show: never run, running, not known, or clean. Only the last is good news."""
+    """Why there is no finding to show: not shown, never run, running, not known, or clean. Only the last is good."""
 
     kind: str
     standings: list[Standing]
     files: int = 0
+    missing: str = ""  # the permission without which nobody can tell
 
     @property
     def troubled(self) -> list[Standing]:
         return [one for one in self.standings if not one.is_known]
 
 
-def emptiness(known: list[Standing]) -> Emptiness:
+def emptiness(user: Any, known: list[Standing]) -> Emptiness:
     """What the latest runs allow to say, given that no finding is unresolved."""
+    for permission in ("assets:read", "scans:read"):
+        if not decide(user, permission).allowed:
+            return Emptiness("hidden", known, missing=permission)
     runs = [one.scan for one in known if one.scan]
     if any(one.is_running for one in known):
         return Emptiness("running", known)
-    if not runs:
+    if not runs and not any(one.is_hidden for one in known):
         return Emptiness("never", known)
     if not all(one.is_known for one in known):
         return Emptiness("unknown", known)

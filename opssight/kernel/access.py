@@ -5,7 +5,7 @@ without one, everything is denied. Models and services ask here; views, API and 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cache
 from importlib import import_module
@@ -84,6 +84,22 @@ def register_grants(model: type[models.Model], to_users: type[models.Model], to_
     if model in grant_tables:
         raise ValueError(f"the grants on {model._meta.label} are registered twice")
     grant_tables[model] = (to_users, to_groups)
+
+
+def resource_of(permission: str, model: Any) -> Resource:
+    """The resource of a registered permission. Grants stand in two tables for each kind of object that carries them."""
+    resource = resources[permission.partition(":")[0]]
+    return _grants_in(model) if resource.name == "grants" and model is not None else resource
+
+
+@cache
+def _grants_in(table: Any) -> Resource:
+    """A grant sits in the unit of its object."""
+    for carrier, tables in grant_tables.items():
+        if table in tables:
+            unit = next(r.unit for r in resources.values() if r.model is carrier and r.granted_on == "pk")
+            return replace(resources["grants"], model=table, unit=f"content_object__{unit}")
+    return resources["grants"]
 
 
 def grantable(model: type[models.Model]) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlencode
+from uuid import UUID
 
 from django.core import signing
 from django.db.models import Model, Q, QuerySet
@@ -48,7 +49,9 @@ def _edge(row: Model, order: Sequence[str], forward: bool) -> str:
     values = []
     for name in order:
         value = getattr(row, name.lstrip("-"))
-        values.append(value.isoformat() if isinstance(value, datetime) else value)
+        if isinstance(value, datetime):
+            value = value.isoformat()
+        values.append(str(value) if isinstance(value, UUID) else value)
     return signing.dumps(["older" if forward else "newer", list(order), values], salt="cursor", compress=True)
 
 

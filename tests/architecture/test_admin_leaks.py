@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib import admin
+from django.contrib.auth.models import Group
 from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
@@ -20,6 +21,7 @@ from compliance.models import Control, Framework
 from compliance.services import evaluate
 from opssight.kernel.admin import GuardedAdmin
 from rbac.access.models import AccessTrace, Policy, Zone
+from rbac.grants import grant_on_object
 from rbac.models import DenyRule, Role, RoleAssignment, Unit
 from rbac.services import assign_role, create_unit, root_unit, save_deny
 from scanning.models import Asset, Finding, Scan, Severity
@@ -90,6 +92,13 @@ MAKE: dict[str, Callable[[Unit], Model]] = {
     "compliance.control": control,
     "compliance.result": lambda unit: evaluate(control(unit)),
     "scanning.asset": asset,
+    "scanning.assetusergrant": lambda unit: grant_on_object(person(unit), "assets:read", asset(unit), reason=unit.name),
+    "scanning.assetgroupgrant": lambda unit: grant_on_object(
+        Group.objects.create(name="Leads"),
+        "assets:read",
+        asset(unit),
+        reason=unit.name,  # groups sit in no unit
+    ),
     "scanning.scan": scan,
     "scanning.finding": finding,
 }

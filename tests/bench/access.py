@@ -1,7 +1,10 @@
 """Rights at size: our rows and counts beside django-guardian's generic tables, on the same data and database.
 
 1,000 users, 100,000 assets in 100 units, 100,000 grants; the wide user sees 60,000 assets: by us through roles at 60
-units, by guardian through 60,000 rows. Prints milliseconds (median) and the ratio.
+units, by guardian through 60,000 rows. Her units hold the oldest assets, so that the newest page must first walk past
+40,000 others: the worst case. Ours includes reading what she holds, which a request does once. The two are asked in
+turn, so that a busy machine slows both; prints milliseconds (median), the median ratio of the pairs, and the ratio of
+the best rounds, which others on the machine disturbed least.
 """
 
 import os
@@ -37,7 +40,7 @@ from rbac.units import create_unit, root_unit
 from scanning.models import Asset, AssetUserGrant
 
 UNITS, PER_UNIT, USERS, WIDE = 100, 1_000, 1_000, 60
-ROUNDS = 9
+ROUNDS = 21
 PERMISSION = "assets:read"
 
 
@@ -55,8 +58,12 @@ def build() -> tuple[User, User, User]:
     )
     users = User.objects.bulk_create(User(email=f"user{n}@example.org") for n in range(USERS))
     role = Role.objects.get(key="developer")
+    everybody = Role.objects.get(key="employee")
     RoleAssignment.objects.bulk_create(
-        RoleAssignment(user=users[0], role=role, unit=unit, reason="bench") for unit in units[:WIDE]
+        [
+            *(RoleAssignment(user=user, role=everybody, unit=root, reason="bench") for user in users),
+            *(RoleAssignment(user=users[0], role=role, unit=unit, reason="bench") for unit in units[:WIDE]),
+        ]
     )
     kind = ContentType.objects.get_for_model(Asset)
     read = Permission.objects.get(codename=PERMISSION, content_type=kind)
@@ -74,18 +81,28 @@ def build() -> tuple[User, User, User]:
         batch_size=5_000,
     )
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE")
+        # As autovacuum leaves a table that has stood for a minute.
+        cursor.execute("VACUUM ANALYZE" if connection.vendor == "postgresql" else "ANALYZE")
     return users[0], users[1], users[2]
+
+
+def span(ask: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    ask()
+    return (time.perf_counter() - began) * 1000
 
 
 def timed(ask: Callable[[], object]) -> float:
     ask()
-    spans = []
-    for _ in range(ROUNDS):
-        began = time.perf_counter()
-        ask()
-        spans.append((time.perf_counter() - began) * 1000)
-    return statistics.median(spans)
+    return statistics.median(span(ask) for _ in range(ROUNDS))
+
+
+def paired(mine: Callable[[], object], floor: Callable[[], object]) -> tuple[float, float, float, float]:
+    """Median of each, of the ratio within a round, and the ratio of the best."""
+    rounds = [(span(mine), span(floor)) for _ in range(ROUNDS + 1)][1:]
+    ours, theirs = zip(*rounds, strict=True)
+    ratio = statistics.median(b / a for a, b in rounds)
+    return statistics.median(ours), statistics.median(theirs), ratio, min(theirs) / min(ours)
 
 
 # Assets have direct tables, which guardian would find; the floor is its generic ones.
@@ -112,9 +129,10 @@ def main() -> None:
             ("page of 50, by name", lambda rows: list(rows.order_by("name")[:50])),
         ]
         for name, ask in cases:
-            mine, floor = timed(lambda a=ask: a(by_us(ours))), timed(lambda a=ask: a(by_guardian(theirs)))
-            keep("access", case=name, database=connection.vendor, ours_ms=mine, guardian_ms=floor, ratio=floor / mine)
-            print(f"  {name:<22} ours {mine:7.1f}  guardian {floor:7.1f}  ratio {floor / mine:5.1f}")
+            mine, floor, ratio, best = paired(lambda a=ask: a(by_us(ours)), lambda a=ask: a(by_guardian(theirs)))
+            figures = {"ours_ms": mine, "guardian_ms": floor, "ratio": ratio, "best": best}
+            keep("access", case=name, database=connection.vendor, **figures)
+            print(f"  {name:<22} ours {mine:7.1f}  guardian {floor:7.1f}  ratio {ratio:5.1f}  of the best {best:5.1f}")
         few = timed(lambda: list(by_us(single).order_by("-id")[:50]))
         print(f"  {'page, 40 single grants':<22} ours {few:7.1f}")
         asset = Asset.objects.select_related("unit").latest("id")

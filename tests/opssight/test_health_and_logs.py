@@ -26,6 +26,7 @@ def ready() -> tuple[int, dict[str, str]]:
 
 @pytest.fixture
 def alive(db) -> None:
+    health._failed.clear()
     for name in health.WORKERS:
         Heartbeat.beat(name)
 
@@ -90,6 +91,17 @@ def test_health_pages_are_not_in_the_log(alive, lines):
     Client().get("/healthz")
     Client().get("/readyz")
     assert lines == []
+
+
+def test_what_is_not_ready_is_logged_once_and_not_at_each_probe(alive, lines, caplog):
+    Heartbeat.objects.all().delete()
+    for _ in range(3):
+        assert Client().get("/readyz").status_code == 503
+    for name in health.WORKERS:
+        Heartbeat.beat(name)
+    Client().get("/readyz")
+    assert [line["message"] for line in lines] == ["not ready: workers", "ready again"]
+    assert "django.request" not in {record.name for record in caplog.records}
 
 
 def test_no_secret_reaches_the_log(olga, lines, caplog):

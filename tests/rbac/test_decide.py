@@ -4,14 +4,15 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import Group, Permission
-from django.db import transaction
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from accounts.models import User
 from opssight.kernel.access import decide, permitted
-from rbac import role_book, services
+from rbac import grants, role_book, services
 from rbac.models import DenyRule, Role, RoleAssignment, Unit, UnitPath
 from scanning.models import Asset, AssetGroupGrant, AssetUserGrant, Finding, Scan, Severity
 
@@ -171,7 +172,7 @@ def test_rights_flow_down_the_tree_and_not_up(eve, tree, assets):
 )
 def test_a_deny_beats_every_grant_at_any_depth(eve, tree, assets, where, left):
     services.assign_role(eve, "developer", reason="test", unit=tree["team"])
-    services.grant_on_object(eve, "assets:read", assets["system"], reason="exception")
+    grants.grant_on_object(eve, "assets:read", assets["system"], reason="exception")
     services.save_deny(DenyRule(user=eve, permission="assets:*", unit=tree[where], reason="suspended"))
     assert seen(eve) == left
     if left:  # without an object the answer only says whether it is worth asking on
@@ -183,8 +184,8 @@ def test_a_deny_beats_every_grant_at_any_depth(eve, tree, assets, where, left):
 def test_a_grant_on_one_asset_reaches_it_and_its_findings_until_it_ends(eve, tree, assets):
     from scanning.models import AssetUserGrant
 
-    services.grant_on_object(eve, "assets:read", assets["other"], reason="helps out", until=NOW + timedelta(days=1))
-    services.grant_on_object(eve, "findings:read", assets["other"], reason="helps out")
+    grants.grant_on_object(eve, "assets:read", assets["other"], reason="helps out", until=NOW + timedelta(days=1))
+    grants.grant_on_object(eve, "findings:read", assets["other"], reason="helps out")
     assert seen(eve) == {"other"}
     assert decide(eve, "assets:read").allowed
     assert "a grant on other alone" in decide(eve, "assets:read", assets["other"]).reasons[0]
@@ -197,7 +198,7 @@ def test_a_grant_on_one_asset_reaches_it_and_its_findings_until_it_ends(eve, tre
 
 
 def test_deleting_an_object_takes_its_grants_along(eve, tree, assets):
-    services.grant_on_object(eve, "assets:read", assets["other"], reason="helps out")
+    grants.grant_on_object(eve, "assets:read", assets["other"], reason="helps out")
     assets["other"].delete()
     assert not AssetUserGrant.objects.exists()
 
@@ -265,3 +266,23 @@ def test_a_new_account_holds_the_employee_role_and_nothing_else(eve):
 def test_what_is_read_for_a_decision_is_one_query(olga, tree, assets, django_assert_num_queries):
     with django_assert_num_queries(1):
         assert decide(olga, "assets:read", assets["system"]).allowed
+
+
+@pytest.mark.parametrize("by", ["role", "single grant"])
+@pytest.mark.parametrize("path", ["/findings", "/api/v1/findings", "/api/v1/findings/{}", "/api/v1/assets?limit=5"])
+def test_rights_add_two_queries_to_a_request(eve, tree, client_for, path, by):
+    """What the person holds, and the policies; lists and objects are asked for in the page's own queries."""
+    from tests.architecture.test_admin_leaks import finding
+
+    found = finding(tree["team"])
+    if by == "role":
+        services.assign_role(eve, "developer", reason="x", unit=tree["team"])
+    else:
+        for permission in ("findings:read", "assets:read"):
+            grants.grant_on_object(eve, permission, found.asset, reason="x")
+    client = client_for(eve)
+    with CaptureQueriesContext(connection) as asked:
+        assert client.get(path.format(found.uid)).status_code == 200
+    of_rights = ("WITH held", "access_policy", "x.reason, x.valid_until")
+    added = [query["sql"] for query in asked if any(mark in query["sql"] for mark in of_rights)]
+    assert len(added) == 2, added

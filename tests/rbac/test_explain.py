@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from opssight.kernel.access import decide
-from rbac import services
+from rbac import grants, services
 from rbac.explain import explain
 from rbac.models import DenyRule, RoleAssignment, Unit
 from scanning.models import Asset
@@ -68,7 +68,7 @@ def test_a_deny_is_named_and_lifting_it_is_the_change(eve, system, asset):
 def test_groups_grants_and_closed_accounts_are_told(eve, asset):
     from django.contrib.auth.models import Group
 
-    services.grant_on_object(eve, "assets:read", asset, reason="covers for Dev")
+    grants.grant_on_object(eve, "assets:read", asset, reason="covers for Dev")
     assert explain(eve, "assets:read", asset).reasons == ["a grant on pay alone: covers for Dev"]
     group = Group.objects.create(name="Leads")
     eve.groups.add(group)

@@ -93,9 +93,11 @@ def tells(scan: Scan) -> bool:
 
 
 @register.simple_tag
-def standing(scan: Scan | None) -> SafeString:
-    """What the latest run says of an asset now: as its ending, unless there was none or it is too old."""
-    if scan is None:
+def standing(scan: Scan | None, hidden: bool = False) -> SafeString:
+    """What the latest run says of an asset now: as its ending, unless there was none, or it is too old or `hidden`."""
+    if hidden:
+        key, words = "unknown", "Not shown"
+    elif scan is None:
         key, words = "never", "Never run"
     elif scan.is_stale:
         key, words = "stale", f"Stale, {brief(timezone.now() - (scan.finished_at or scan.queued_at))}"
@@ -206,7 +208,7 @@ def is_web(address: str) -> bool:
 @register.filter
 def dedented(lines: list[tuple[int, str, bool]]) -> list[tuple[int, str, bool]]:
     """An excerpt from deep inside a file, moved to where a narrow panel shows it."""
-    texts = dedent("\n".join(text for _, text, _ in lines)).split("\n")
+    texts = dedent("\n".join(text for _, text, _ in lines)).split("\n") if lines else []
     return [(number, text, hit) for (number, _, hit), text in zip(lines, texts, strict=True)]
 
 

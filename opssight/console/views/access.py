@@ -1,6 +1,6 @@
 """Who can do what, and why: the question box, what one person holds, and rights that end or were never used."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -10,8 +10,9 @@ from django.utils import timezone
 from accounts.models import User, normalise_email
 from opssight.kernel.access import permissions
 from opssight.kernel.guards import guarded
+from rbac import grants
 from rbac.explain import NothingToExplain, effective, explain, find_object
-from rbac.models import DenyRule, RoleAssignment
+from rbac.models import RoleAssignment
 
 SOON = timedelta(days=30)
 STALE = timedelta(days=90)
@@ -41,29 +42,25 @@ def _answered(asker: Any, email: str, action: str, about: str) -> dict[str, Any]
     person = User.objects.permitted(asker, "users:read").filter(email=normalise_email(email)).first()
     if person is None:
         return {"problem": f"There is no account {email} that you may see."}
-    answer: dict[str, Any] = {"person": person, "holds": effective(person), "denied": _denies(person)}
+    answer: dict[str, Any] = {"person": person, "holds": effective(person)}
     if action:
         try:
-            answer["explanation"] = explain(person, action, find_object(about, action))
+            answer["explanation"] = explain(person, action, find_object(about, action, asker=asker))
         except NothingToExplain as refusal:
             answer["problem"] = refusal.detail
     return answer
 
 
-def _denies(person: User) -> list[DenyRule]:
-    return list(DenyRule.objects.of(person).valid(at=timezone.now()).select_related("unit", "group"))
-
-
-def _ending(user: Any, before: Any) -> list[Any]:
-    """Rights that end within a month, the nearest first."""
+def _ending(user: Any, before: datetime) -> list[Any]:
+    """Roles and grants that end within a month, the nearest first."""
     now = timezone.now()
-    rows = RoleAssignment.objects.permitted(user, "assignments:read").valid(at=now).ending(before=before)
-    return list(rows.select_related("user", "group", "role", "unit").order_by("valid_until")[:SHOWN])
+    roles = RoleAssignment.objects.permitted(user, "assignments:read").select_related("user", "group", "role", "unit")
+    tables = [roles, *grants.in_sight(user)]
+    found = [row for rows in tables for row in rows.valid(at=now).ending(before=before).order_by("valid_until")[:SHOWN]]
+    return sorted(found, key=lambda row: row.valid_until)[:SHOWN]
 
 
-def _stale(user: Any, since: Any) -> list[Any]:
-    """Roles beyond the first one of people who have not signed in for long, or never: the first to take away."""
-    rows = RoleAssignment.objects.permitted(user, "assignments:read").valid(at=timezone.now())
-    rows = rows.exclude(role__key="employee").filter(user__isnull=False, valid_from__lt=since)
-    idle = rows.filter(user__last_login__lt=since) | rows.filter(user__last_login=None)
-    return list(idle.select_related("user", "role", "unit").order_by("user__last_login", "pk")[:SHOWN])
+def _stale(user: Any, since: datetime) -> list[Any]:
+    """The first to take away."""
+    rows = RoleAssignment.objects.permitted(user, "assignments:read").valid(at=timezone.now()).unused(since=since)
+    return list(rows.select_related("user", "role", "unit").order_by("user__last_login", "pk")[:SHOWN])

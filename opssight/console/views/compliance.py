@@ -82,7 +82,8 @@ def control(request: HttpRequest, key: str) -> HttpResponse:
     """A control as it reads now, with the rows of its newest result, or with `?result=` those of an earlier one."""
     row = get_object_or_404(_controls(request).with_latest().named(key))
     (reading,) = services.readings([row], at=timezone.now())
-    results = row.results.all() if decide(request.user, "results:read").allowed else row.results.none()
+    decision = decide(request.user, "results:read")
+    results = row.results.all() if decision.allowed else row.results.none()
     results = results.select_related("row_set").order_by("-id")
     uid = Asked(request.GET).uid("result")
     shown = get_object_or_404(results, uid=uid) if uid else results.first()
@@ -91,6 +92,7 @@ def control(request: HttpRequest, key: str) -> HttpResponse:
         "reading": reading,
         "serves": _serves(row),
         "shown": shown,
+        "why_not": " ".join(decision.reasons) if decision.policy else "The rows need the permission results:read.",
         "earlier": shown is not None and shown != reading.result,
         "history": history[:HISTORY],
         "older_result": history[HISTORY] if len(history) > HISTORY else None,

@@ -31,7 +31,7 @@ def findings(request: HttpRequest) -> HttpResponse:
     if uid := asked.uid("open"):
         context |= _opened(request, get_object_or_404(_whole(may_see), uid=uid))
     if not page.rows and not asked.narrowed:
-        context["emptiness"] = readings.emptiness(readings.standings(request.user))
+        context["emptiness"] = readings.emptiness(request.user, readings.standings(request.user))
     return render(request, "scanning/findings.html", context)
 
 

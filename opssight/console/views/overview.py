@@ -48,7 +48,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "soon": sum(sum(group.values()) for group in ahead[1:4]),
         "standings": standings[:ASSETS],
         "assets": len(standings),
-        "emptiness": None if counts else readings.emptiness(standings),
+        "emptiness": None if counts else readings.emptiness(request.user, standings),
     }
     if shell.trail:
         # One entry per finding of a scan would leave room for nothing that people did.

@@ -9,6 +9,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from opssight.kernel.access import record_denial
 from opssight.kernel.rest.problems import described
 from opssight.kernel.rest.serializers import StrictSerializer
 
@@ -63,5 +64,6 @@ def _one(index: int, item: Any, request: Request, act: Callable[..., models.Mode
         return {"index": index, "ok": True, "uid": None, "status": 201, "detail": ""}
     except Exception as error:
         status, detail, more = described(error)  # raises what is nobody's fault but ours
+        record_denial(error)
         return {"index": index, "ok": False, "uid": None, "status": status, "detail": detail, **more}
     return {"index": index, "ok": True, "uid": str(made.uid), "status": 201, "detail": ""}

@@ -617,3 +617,54 @@ def test_a_developer_of_a_unit_is_gated_like_everybody(client_for, office):
     client = client_for(person)
     assert client.get("/api/v1/assets", REMOTE_ADDR=OFFICE).json()["results"][0]["name"] == "own"
     assert client.get("/api/v1/assets", REMOTE_ADDR=AWAY).status_code == 403
+
+
+def test_a_page_says_what_is_not_shown_rather_than_never_scanned(adam, client_for):
+    """A policy that refuses one kind of rows must not turn "I may not see" into "there is nothing"."""
+    client = client_for(adam)
+    make_scan(make_asset())
+    assert "were read, and nothing is open" in text(client.get("/findings"))
+    for permission in ("scans:read", "assets:read"):
+        policy = make_policy(permission, "deny", ALWAYS)
+        page, overview = text(client.get("/findings")), text(client.get("/"))
+        assert "Never scanned" not in page + overview
+        assert "Never run" not in overview
+        assert f"is not yours to see: that needs {permission}" in page
+        services.delete_policy(policy)
+
+
+def test_a_control_says_why_its_rows_are_not_shown(adam, client_for):
+    from compliance.models import Control
+    from compliance.services import evaluate
+
+    control = Control.objects.create(key="x.y", title="X", kind="config", weight=1, max_age_hours=1)
+    evaluate(control)
+    make_policy("results:read", "deny", ALWAYS, reason="Not at night.")
+    page = text(client_for(adam).get("/compliance/x.y"))
+    assert "Not at night." in page
+    assert "Never evaluated" not in page
+
+
+def test_a_refused_item_of_a_bulk_request_leaves_its_entry_and_trace(olga):
+    """Each item is decided by itself, so each refusal is told by itself, also the one of a dry run."""
+    from rest_framework.request import Request
+    from rest_framework.test import APIRequestFactory
+
+    from opssight.kernel.rest.bulk import each
+    from opssight.kernel.rest.parsers import StrictJSONParser
+
+    make_policy("assets:create", "deny", ALWAYS)
+    asked = APIRequestFactory().post("/", json.dumps({"items": [{}, {}]}), content_type="application/json")
+    asked.user = olga
+
+    def refuse(item, request, *, dry_run):
+        access.check(olga, "assets:create")
+
+    def answer(asked):
+        return each(Request(asked, parsers=[StrictJSONParser()]), refuse)
+
+    answers = []
+    ActorMiddleware(lambda request: answers.append(answer(request)) or SimpleNamespace(headers={}))(asked)
+    assert [item["status"] for item in answers[0].data["results"]] == [403, 403]
+    assert AuditEntry.objects.filter(event="access:denied").count() == 2
+    assert AccessTrace.objects.filter(permission="assets:create").count() == 2
