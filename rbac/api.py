@@ -17,7 +17,7 @@ from accounts.models import User, normalise_email
 from opssight.kernel.access import check, resources
 from opssight.kernel.rest.filters import ChoiceIn, FilterSet, UidFilter, choices
 from opssight.kernel.rest.serializers import StrictModelSerializer, StrictSerializer, Text
-from opssight.kernel.rest.views import List, Resource, Retrieve, Update
+from opssight.kernel.rest.views import Resource, Writes, changed
 from rbac import grants, role_book, services
 from rbac.explain import effective, explain, find_object
 from rbac.models import DenyRule, Role, RoleAssignment, Unit
@@ -112,30 +112,6 @@ class UnitFilter(FilterSet):
     parent = UidFilter(field_name="parent__uid")
 
 
-class Writes(Resource, List, Retrieve, Update):
-    """Create, change and delete through one service each; the service decides, and the caller is `by`."""
-
-    def _save(self, serializer: Any, instance: Any = None) -> Any:
-        raise NotImplementedError
-
-    def create(self, request: Request) -> Response:
-        asked = self.get_serializer(data=request.data)
-        asked.is_valid(raise_exception=True)
-        data, etag = self.represent(self._save(asked))
-        address = reverse(f"{self.resource}-detail", args=[data["uid"]])
-        return Response(data, status=status.HTTP_201_CREATED, headers={"ETag": etag, "Location": address})
-
-    def perform_update(self, serializer: Any) -> None:
-        serializer.instance = self._save(serializer, serializer.instance)
-
-
-def _changed(serializer: Any, instance: Any, make: type[Model]) -> Any:
-    row = instance if instance is not None else make()
-    for name, value in serializer.validated_data.items():
-        setattr(row, name, value)
-    return row
-
-
 class UnitViewSet(Writes):
     resource = "units"
     queryset = Unit.objects.select_related("parent")
@@ -145,7 +121,7 @@ class UnitViewSet(Writes):
     def _save(self, serializer: Any, instance: Any = None) -> Unit:
         if instance is not None and set(serializer.validated_data) - {"name"}:
             raise ValidationError({"parent": "A unit can't be moved; only its name changes."})
-        return services.save_unit(_changed(serializer, instance, Unit))
+        return services.save_unit(changed(serializer, instance, Unit))
 
 
 class RoleViewSet(Writes):
@@ -170,7 +146,7 @@ class AssignmentViewSet(Writes):
     filterset_class = AssignmentFilter
 
     def _save(self, serializer: Any, instance: Any = None) -> RoleAssignment:
-        return services.save_assignment(_changed(serializer, instance, RoleAssignment), by=self.request.user)  # type: ignore[arg-type]
+        return services.save_assignment(changed(serializer, instance, RoleAssignment), by=self.request.user)  # type: ignore[arg-type]
 
     def destroy(self, request: Request, uid: str) -> Response:
         """Take the role away at once."""
@@ -185,7 +161,7 @@ class DenyViewSet(Writes):
     filterset_class = DenyFilter
 
     def _save(self, serializer: Any, instance: Any = None) -> DenyRule:
-        return services.save_deny(_changed(serializer, instance, DenyRule), by=self.request.user)  # type: ignore[arg-type]
+        return services.save_deny(changed(serializer, instance, DenyRule), by=self.request.user)  # type: ignore[arg-type]
 
     def destroy(self, request: Request, uid: str) -> Response:
         """Lift the deny."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cache
 from importlib import import_module
-from typing import Any, ClassVar, Self, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
@@ -157,13 +157,13 @@ class RefusedByPolicy(Refusal):
         super().__init__(detail)
         self.permission, self.target, self.policy = permission, target, policy
         told = {"missing_permission": permission, "policy": policy}
-        self.more = {**type(self).more, **{name: value for name, value in told.items() if value}}  # type: ignore[misc]
+        self.more = {**type(self).more, **{name: value for name, value in told.items() if value}}
 
 
 class StepUpNeeded(RefusedByPolicy):
     """It is allowed once the second factor was proved again."""
 
-    more: ClassVar[dict[str, Any]] = {"step_up": "/step-up"}
+    more = {"step_up": "/step-up"}
 
 
 def refusal(

@@ -1,7 +1,9 @@
 """Refusals with names, and the one shape in which the API tells of them: RFC 9457 problem details."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any
 
 from django.http import HttpRequest, JsonResponse
 
@@ -13,7 +15,7 @@ class Refusal(Exception):
     """
 
     status = 409
-    more: ClassVar[dict[str, Any]] = {}
+    more: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)

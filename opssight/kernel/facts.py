@@ -6,6 +6,7 @@ Each is read once a request, and only when asked for.
 """
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -40,9 +41,9 @@ def _is_whole(value: Any) -> TypeGuard[int]:
 
 
 @dataclass(frozen=True)
-class Kind:
-    def accepts(self, value: Any) -> bool:
-        raise NotImplementedError
+class Kind(ABC):
+    @abstractmethod
+    def accepts(self, value: Any) -> bool: ...
 
     def told(self, value: Any) -> Any:
         """The value as JSON."""

@@ -37,7 +37,25 @@ class ConditionField(forms.CharField):
         return True  # cheap to save again; the trail notes what differs
 
 
-class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
+class AskingForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
+    """Says on the form, where it can be mended, what the service would refuse in any case."""
+
+    def ask(self) -> None:
+        raise NotImplementedError
+
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]  # Django's own hook, which its stubs leave out
+        if self.errors:
+            return
+        try:
+            self.ask()
+        except ValidationError as error:
+            self.add_error(None, error)
+        except services.SelfLockout as refusal:
+            self.add_error(None, refusal.detail)
+
+
+class PolicyForm(AskingForm):
     condition = ConditionField()
 
     class Meta:
@@ -52,14 +70,8 @@ class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
                 f'{{"any": […]}} and {{"not": {{…}}}}. Facts: {vocabulary()}.'
             )
 
-    def _post_clean(self) -> None:
-        """Said on the form, where it can be mended; the service refuses it in any case."""
-        super()._post_clean()  # type: ignore[misc]
-        if not self.errors:
-            try:
-                services.check_policy(self.instance)
-            except services.SelfLockout as refusal:
-                self.add_error(None, refusal.detail)
+    def ask(self) -> None:
+        services.check_policy(self.instance)
 
 
 class NetworksField(forms.CharField):
@@ -77,22 +89,15 @@ class NetworksField(forms.CharField):
         return bool(initial != data.split())
 
 
-class ZoneForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
+class ZoneForm(AskingForm):
     networks = NetworksField(help_text="One a line, such as 10.0.0.0/8 or 2001:db8::/32.")
 
     class Meta:
         model = Zone
         fields = ["name", "networks"]
 
-    def _post_clean(self) -> None:
-        super()._post_clean()  # type: ignore[misc]
-        if not self.errors:
-            try:
-                services.check_zone(self.instance)
-            except ValidationError as error:
-                self.add_error(None, error)
-            except services.SelfLockout as refusal:
-                self.add_error("networks", refusal.detail)
+    def ask(self) -> None:
+        services.check_zone(self.instance)
 
 
 @admin.register(Policy)

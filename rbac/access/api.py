@@ -1,16 +1,15 @@
 from typing import Any
 
 import django_filters
-from django.urls import reverse
 from drf_spectacular.utils import extend_schema
-from rest_framework import serializers, status
+from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from opssight.kernel.rest.filters import ChoiceIn, FilterSet, UidFilter, choices
 from opssight.kernel.rest.serializers import StrictModelSerializer, StrictSerializer, Text, uid
-from opssight.kernel.rest.views import Delete, List, Resource, Retrieve, Update
+from opssight.kernel.rest.views import Delete, List, Resource, Retrieve, Writes, changed
 from rbac.access import services
 from rbac.access.models import MAX_NETWORKS, AccessTrace, Policy, Zone
 
@@ -75,23 +74,14 @@ class TraceFilter(FilterSet):
     until = django_filters.IsoDateTimeFilter(field_name="at", lookup_expr="lt")
 
 
-class PolicyViewSet(Resource, List, Retrieve, Update, Delete):
+class PolicyViewSet(Writes, Delete):
     resource = "policies"
     queryset = Policy.objects.all()
     serializer_class = PolicySerializer
     filterset_class = PolicyFilter
 
-    def create(self, request: Request) -> Response:
-        """Make a policy. It holds from the next request on."""
-        asked = self.get_serializer(data=request.data)
-        asked.is_valid(raise_exception=True)
-        policy = services.save_policy(Policy(**asked.validated_data))
-        data, etag = self.represent(policy)
-        address = reverse("policies-detail", args=[policy.uid])
-        return Response(data, status=status.HTTP_201_CREATED, headers={"ETag": etag, "Location": address})
-
-    def perform_update(self, serializer: Any) -> None:
-        serializer.instance = services.save_policy(_changed(serializer))
+    def _save(self, serializer: Any, instance: Any = None) -> Policy:
+        return services.save_policy(changed(serializer, instance, Policy))
 
     def perform_destroy(self, policy: Policy) -> None:
         services.delete_policy(policy)
@@ -110,21 +100,13 @@ class PolicyViewSet(Resource, List, Retrieve, Update, Delete):
         return "policies:read" if action == "test" else super().permission_for(action)
 
 
-class ZoneViewSet(Resource, List, Retrieve, Update, Delete):
+class ZoneViewSet(Writes, Delete):
     resource = "zones"
     queryset = Zone.objects.all()
     serializer_class = ZoneSerializer
 
-    def create(self, request: Request) -> Response:
-        asked = self.get_serializer(data=request.data)
-        asked.is_valid(raise_exception=True)
-        zone = services.save_zone(Zone(**asked.validated_data))
-        data, etag = self.represent(zone)
-        address = reverse("zones-detail", args=[zone.uid])
-        return Response(data, status=status.HTTP_201_CREATED, headers={"ETag": etag, "Location": address})
-
-    def perform_update(self, serializer: Any) -> None:
-        serializer.instance = services.save_zone(_changed(serializer))
+    def _save(self, serializer: Any, instance: Any = None) -> Zone:
+        return services.save_zone(changed(serializer, instance, Zone))
 
     def perform_destroy(self, zone: Zone) -> None:
         services.delete_zone(zone)
@@ -137,13 +119,6 @@ class TraceViewSet(Resource, List, Retrieve):
     queryset = AccessTrace.objects.select_related("user")
     serializer_class = TraceSerializer
     filterset_class = TraceFilter
-
-
-def _changed(serializer: Any) -> Any:
-    """The row with the new values set, not yet saved."""
-    for name, value in serializer.validated_data.items():
-        setattr(serializer.instance, name, value)
-    return serializer.instance
 
 
 routes = [("policies", PolicyViewSet), ("zones", ZoneViewSet), ("traces", TraceViewSet)]

@@ -1,6 +1,6 @@
 import ipaddress
 from datetime import datetime
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -9,7 +9,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from opssight.kernel.access import GuardedQuerySet, is_registered, resources
+from opssight.kernel.access import GuardedQuerySet, resources
+from opssight.kernel.appendonly import AppendOnlyModel, AppendOnlyQuerySet
 from opssight.kernel.ids import new_uid
 from opssight.kernel.validation import Line
 from rbac.access.conditions import BadCondition, compiled
@@ -18,7 +19,7 @@ MAX_NETWORKS = 200
 # One's own account and second factor: out of reach of every policy, so that nobody is kept from meeting one.
 EXEMPT = frozenset({"me"})
 ANY = "*"
-_MAPPED = ipaddress.ip_network("::ffff:0:0/96")
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -34,7 +35,7 @@ def network(text: Any) -> Network:
         raise ValueError(f"{shown} is not a network such as 10.0.0.0/8 or 2001:db8::/32")
     if "/" in text and str(found.network_address) != str(ipaddress.ip_address(text.split("/")[0].strip())):
         raise ValueError(f"{shown} has bits set beyond its mask; did you mean {found}?")
-    if isinstance(found, ipaddress.IPv6Network) and found.subnet_of(_MAPPED):  # type: ignore[arg-type]
+    if isinstance(found, ipaddress.IPv6Network) and found.subnet_of(_MAPPED):
         # Clients that come as mapped addresses are known by their IPv4 address.
         address = int(found.network_address) & 0xFFFFFFFF
         return ipaddress.IPv4Network((address, found.prefixlen - 96))
@@ -133,25 +134,12 @@ class Policy(models.Model):
         actions = offered[self.resource] if self.resource != ANY else {a for some in offered.values() for a in some}
         if self.action != ANY and self.action not in actions:
             raise ValidationError({"action": f"There is no such action here. There are: {', '.join(sorted(actions))}."})
-        assert ANY in (self.resource, self.action) or is_registered(self.covered)
 
 
 # --- traces -------------------------------------------------------------------------------------------------------
 
 
-class WriteOnce(Exception):
-    """A trace is written once, and removed by its age alone."""
-
-
-class AccessTraceQuerySet(GuardedQuerySet["AccessTrace"]):
-    def update(self, **kwargs: Any) -> NoReturn:
-        raise WriteOnce("traces are never changed")
-
-    def delete(self) -> NoReturn:
-        raise WriteOnce("traces are removed by their age alone")
-
-
-class AccessTrace(models.Model):
+class AccessTrace(AppendOnlyModel):
     """Why policies refused one request: which, and what each part of their conditions said.
 
     Kept for `services.KEEP_TRACES`. That there was a refusal stays in the trail.
@@ -171,7 +159,7 @@ class AccessTrace(models.Model):
     request_id = models.CharField(max_length=64, blank=True)
     address = models.GenericIPAddressField(null=True)
 
-    objects = AccessTraceQuerySet.as_manager()
+    objects = AppendOnlyQuerySet["AccessTrace"].as_manager()
 
     class Meta:
         default_permissions = ()
@@ -180,14 +168,7 @@ class AccessTrace(models.Model):
     def __str__(self) -> str:
         return f"{self.permission}: {self.get_outcome_display()}"
 
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        if not self._state.adding:
-            raise WriteOnce("traces are never changed")
-        super().save(*args, **kwargs)
-
-    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise WriteOnce("traces are removed by their age alone")
-
     @classmethod
     def purge(cls, *, before: datetime) -> int:
+        """By their age alone, past the queryset that refuses to delete."""
         return models.QuerySet(cls).filter(at__lt=before).delete()[0]

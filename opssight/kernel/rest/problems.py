@@ -43,7 +43,7 @@ def described(error: Exception) -> tuple[int, str, dict[str, Any]]:
         case RequestDataTooBig():
             return 413, "The body is too large.", {}
         case Refusal():
-            return error.status, error.detail, error.more
+            return error.status, error.detail, dict(error.more)
         case ModelError():
             return 400, NOT_VALID, {"errors": as_serializer_error(error)}
         case exceptions.ValidationError():

@@ -7,6 +7,7 @@ import time
 from typing import Any, ClassVar
 
 from django.db import models, transaction
+from django.urls import reverse
 from django_filters.rest_framework import DjangoFilterBackend
 from rest_framework import mixins
 from rest_framework.exceptions import ValidationError
@@ -128,6 +129,31 @@ class Update:
             self.perform_update(serializer)
         data, etag = self.represent(serializer.instance)
         return Response(data, headers={"ETag": etag})
+
+
+class Writes(Resource, List, Retrieve, Update):
+    """Made and changed through one service, which decides; `_save` calls it and answers the row."""
+
+    def _save(self, serializer: Any, instance: Any = None) -> Any:
+        raise NotImplementedError
+
+    def create(self, request: Request) -> Response:
+        asked = self.get_serializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        data, etag = self.represent(self._save(asked))
+        address = reverse(f"{self.resource}-detail", args=[data["uid"]])
+        return Response(data, status=201, headers={"ETag": etag, "Location": address})
+
+    def perform_update(self, serializer: Any) -> None:
+        serializer.instance = self._save(serializer, serializer.instance)
+
+
+def changed(serializer: Any, instance: Any, make: type[models.Model]) -> Any:
+    """The row, or a new one, with the given values set; not yet saved."""
+    row = instance if instance is not None else make()
+    for name, value in serializer.validated_data.items():
+        setattr(row, name, value)
+    return row
 
 
 class Delete:

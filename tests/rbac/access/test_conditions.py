@@ -193,7 +193,7 @@ def reference(raw, known):
         return int((at - start) % 1440 < (end - start) % 1440)
     if op == "between":
         return int(found in range(value[0], value[1] + 1))
-    return int({"lt": found < value, "gt": found > value, "older_than": found > value, "within": not found > value}[op])  # type: ignore[operator]  # fmt: skip
+    return int({"lt": found < value, "gt": found > value, "older_than": found > value, "within": not found > value}[op])
 
 
 def compiled_or_skipped(raw):

@@ -466,7 +466,7 @@ def test_traces_are_kept_for_thirty_days(olga):
 
 
 def test_a_trace_is_written_once(olga):
-    from rbac.access.models import WriteOnce
+    from opssight.kernel.appendonly import AppendOnly
 
     trace = AccessTrace.objects.create(user=olga, permission="a:b", outcome="deny", policy="p", steps=[])
     for change in (
@@ -475,5 +475,5 @@ def test_a_trace_is_written_once(olga):
         AccessTrace.objects.all().delete,
         lambda: AccessTrace.objects.update(policy="other"),
     ):
-        with pytest.raises(WriteOnce):
+        with pytest.raises(AppendOnly):
             change()
