@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from django.contrib import admin
+from django.contrib.auth.models import Group
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
@@ -26,6 +27,7 @@ ROLES = ["employee", "developer", "analyst", "auditor", "officer", "administrato
 NOWHERE = "01a20bd9-1d59-7949-b8ec-209801f0f979"
 READS = {"assets:read", "scans:read", "findings:read", "assignments:read", "denies:read", "grants:read"}
 WRITING = {"compliance/evaluate", "compliance/<str:key>/evaluate", "assets/<uuid:uid>/scan"}  # console pages by POST
+NAMED_BY = {"controls": "key", "groups": "name"}  # others by their uid
 BY_LABEL = {"mfa": "mfa.totpdevice", "trail": "audit.auditentry", "grants": "scanning.assetusergrant"}
 
 
@@ -85,11 +87,13 @@ def with_objects(asked: list[Question], unit: Unit) -> Iterator[tuple[Question, 
     """Each question with the name of a fresh object, in a unit of its own below `unit`."""
     for number, q in enumerate(asked):
         obj = made(q.about, services.create_unit(f"{unit.name}-{number}", parent=unit))
-        yield q, obj.key if q.about == "controls" else str(obj.uid)
+        yield q, str(getattr(obj, NAMED_BY.get(q.about, "uid")))
 
 
 def made(about: str, unit: Unit) -> Any:
     """An object of a resource in a unit, or of the organisation; made as for the admin's leak tests."""
+    if about == "groups":
+        return Group.objects.create(name=unit.name)
     model = resources[about].model
     return MAKE[BY_LABEL.get(about) or model._meta.label_lower](unit)
 

@@ -1,0 +1,4 @@
+from opssight.kernel.events import register
+
+TRAIL_EXPORTED = register("trail:exported", severity="low", security=True)
+TRAIL_REPORTED = register("trail:reported")
