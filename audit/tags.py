@@ -124,7 +124,7 @@ EVIDENCE = (
         "That the trail itself is whole, and what happened when it was not",
         (
             "trail:quarantined", "trail:stopped", "trail:anchor_failed", "trail:anchor_recovered", "trail:verified",
-            "trail:tampered",
+            "trail:tampered", "trail:recounted",
         ),
         {
             "SOC2": ("CC7.2", "CC7.3"),

@@ -18,7 +18,7 @@ from accounts.models import User, normalise_email
 from opssight.kernel.access import GuardedQuerySet, check, resources
 from opssight.kernel.rest.filters import ChoiceIn, FilterSet, UidFilter, choices
 from opssight.kernel.rest.serializers import StrictModelSerializer, StrictSerializer, Text
-from opssight.kernel.rest.views import List, Resource, Retrieve, Update, Writes, changed
+from opssight.kernel.rest.views import Resource, Writes, changed
 from rbac import grants, groups, role_book, services
 from rbac.explain import effective, explain, find_object
 from rbac.models import DenyRule, Role, RoleAssignment, Unit
@@ -399,7 +399,7 @@ class MemberSerializer(StrictSerializer):
     user = InSight(User, "users")
 
 
-class GroupViewSet(Resource, List, Retrieve, Update):
+class GroupViewSet(Writes):
     resource = "groups"
     queryset: Any = GuardedQuerySet(Group).prefetch_related("user_set")
     serializer_class = GroupSerializer
@@ -412,17 +412,8 @@ class GroupViewSet(Resource, List, Retrieve, Update):
     def permission_for(cls, action: str) -> str:
         return super().permission_for("update" if action in ("add_member", "remove_member") else action)
 
-    def create(self, request: Request) -> Response:
-        asked = self.get_serializer(data=request.data)
-        asked.is_valid(raise_exception=True)
-        group = groups.save_group(Group(**asked.validated_data), by=request.user)  # type: ignore[arg-type]
-        data, etag = self.represent(group)
-        address = reverse("groups-detail", args=[group.name])
-        return Response(data, status=status.HTTP_201_CREATED, headers={"ETag": etag, "Location": address})
-
-    def perform_update(self, serializer: Any) -> None:
-        group = _changed(serializer, serializer.instance, Group)
-        serializer.instance = groups.save_group(group, by=self.request.user)  # type: ignore[arg-type]
+    def _save(self, serializer: Any, instance: Any = None) -> Group:
+        return groups.save_group(changed(serializer, instance, Group), by=self.request.user)  # type: ignore[arg-type]
 
     def destroy(self, request: Request, key: str) -> Response:
         """Delete a group that holds no assignment, deny or grant."""

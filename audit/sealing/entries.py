@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import orjson
 from django.conf import settings
-from django.db import DataError
-from django.db.models import JSONField, TextField
+from django.db import DataError, connections
+from django.db.models import BooleanField, JSONField, TextField
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Cast
 
 from audit.canonical import canonical
@@ -60,7 +61,7 @@ def read(ids: Sequence[int], *, using: str) -> list[Read]:
 
 def _quickly(ids: Sequence[int], *, using: str) -> Iterator[Read]:
     texts = {f"{name}_text": Cast(name, TextField()) for name in JSON}
-    rows = among(AuditEntry.objects.using(using), "pk", ids).order_by("pk").annotate(**texts)
+    rows = among(AuditEntry.objects.using(using), "id", ids).order_by("pk").annotate(**texts)
     key = settings.TRAIL_KEY.encode()
     for values in rows.values_list(*PLAIN, *texts):
         columns = dict(zip(PLAIN, values, strict=False))
@@ -71,9 +72,15 @@ def _quickly(ids: Sequence[int], *, using: str) -> Iterator[Read]:
 
 
 def among(rows: Any, column: str, ids: Sequence[int]) -> Any:
-    """Those of `ids`; where they follow each other, as they mostly do, by their ends, which is quicker."""
+    """Those whose `column` is among `ids`, at most two parameters for thousands: each costs as much as reading its row.
+
+    Neighbours, as most are, are found by their ends; others by one array, where the database has such.
+    """
     if ids and len(ids) == len(set(ids)) == max(ids) - min(ids) + 1:
         return rows.filter(**{f"{column}__gte": min(ids), f"{column}__lte": max(ids)})
+    if connections[rows.db].vendor == "postgresql":
+        here = f"{rows.model._meta.db_table}.{column} = ANY(%s::bigint[])"
+        return rows.filter(RawSQL(here, [list(ids)], BooleanField()))  # noqa: S611  (names of our own)
     return rows.filter(**{f"{column}__in": ids})
 
 

@@ -242,7 +242,7 @@ class _Run:
 
 @contextmanager
 def _what_lives_stays() -> Iterator[None]:
-    """Chunk after chunk of short-lived rows makes the garbage collector walk all of Django again: a quarter more."""
+    """Else chunk after chunk makes the garbage collector look at all of Django again, at a quarter more time."""
     gc.freeze()
     try:
         yield

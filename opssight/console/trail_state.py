@@ -9,6 +9,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from audit.sealing.models import Checkpoint, Delivery, Pending, Verification
+from audit.sealing.verification import verifier_digest
 from opssight.console.counting import CAP
 
 # A verification runs every day, a checkpoint comes every hour, entries wait for seconds.
@@ -47,6 +48,7 @@ def banner() -> dict[str, Any]:
     return {
         "banner": Banner(_verified(newest, now), _anchored(newest, now), waiting, newest),
         "late": _late(newest, now),
+        "verifier_digest": verifier_digest(),
     }
 
 

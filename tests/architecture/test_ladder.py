@@ -72,6 +72,7 @@ def test_events_are_registered_once_and_named_in_the_past():
         "trail:anchor_recovered",
         "trail:exported",
         "trail:quarantined",
+        "trail:recounted",
         "trail:reported",
         "trail:stopped",
         "trail:tampered",
@@ -127,6 +128,7 @@ def test_a_second_registration_is_refused():
 NOT_AUDITED = {
     "audit.auditentry": "the trail itself",
     "audit.auditpersonal": "the trail itself",
+    "sealing.verification": "how the last verification ended; what it found has its entries",
     "rollups.daycount": "follows from the entries",
     "rollups.dayuser": "follows from the entries",
     "sealing.checkpoint": "the sealed trail itself",

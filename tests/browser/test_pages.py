@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from itertools import product
 from typing import Any
 
@@ -163,6 +164,8 @@ def test_admin(address, olga, look, objects, window):
         "findings?severity=high&due=over&q=nothing",
         "scans?state=timed_out",
         "trail?event=nothing:happened",
+        "trail/report?framework=SOC2&start={day}&end={day}",
+        "trail/report?framework=all&start=2023-01-01&end={day}",
         "trail?resource_type=scanning.finding&resource_id={opened}",
         "scans/{states[failed]}",
         "scans/{states[completed_with_errors]}",
@@ -170,7 +173,8 @@ def test_admin(address, olga, look, objects, window):
     ],
 )
 def test_other_content(address, olga, look, objects):
-    olga.goto("/" + address.format(opened=objects["findings/<uuid:uid>"], **objects))
+    day = datetime.now(UTC).date()
+    olga.goto("/" + address.format(opened=objects["findings/<uuid:uid>"], day=day, **objects))
     look()
 
 

@@ -2,9 +2,11 @@
 
 import re
 from datetime import UTC, date, datetime, timedelta
+from io import StringIO
 from types import SimpleNamespace
 
 import pytest
+from django.core.management import call_command
 from django.db import connection, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -190,4 +192,18 @@ def test_what_is_sealed_while_the_check_runs_is_no_difference(db):
 def test_the_check_ends_at_the_last_day_there_can_be(db):
     write(datetime(9999, 12, 31, 23, 59, tzinfo=UTC), event="sessions:started", actor_id=1)
     seal()
+    assert differences() == []
+
+
+def test_the_command_counts_anew_and_says_so(db):
+    write(datetime(2026, 1, 2, tzinfo=UTC), event="sessions:started", actor_id=1)
+    seal()
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM rollups_daycount")
+    assert differences() != []
+    call_command("recount_trail", stdout=StringIO())
+    entry = AuditEntry.objects.latest("id")
+    assert (entry.event, entry.additional_data) == (
+        "trail:recounted", {"before": 0, "counted": Leaf.objects.count()},
+    )  # fmt: skip
     assert differences() == []

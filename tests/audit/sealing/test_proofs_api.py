@@ -151,7 +151,6 @@ def test_a_bundle_by_download(log, adams, tmp_path):
     answer = adams.get("/api/v1/trail/bundle?from=2", headers={"accept": "application/zip"})
     assert (answer.status_code, answer["Content-Type"]) == (200, "application/zip")
     (tmp_path / "b.zip").write_bytes(b"".join(answer.streaming_content))
-    answer.close()
     report = check(str(tmp_path / "b.zip"), Evidence([keys.public_key()]))
     assert (report.verdict, report.checked) == ("ok", report.size - 2)
     told = AuditEntry.objects.filter(event="trail:exported").latest("pk")
@@ -193,7 +192,6 @@ def test_a_proof_reads_a_few_hundred_rows_at_most(log, adams):
 def test_the_verifier_is_served_to_everybody_as_it_is(db, settings):
     answer = Client().get(reverse("verifier"))
     program = b"".join(answer.streaming_content)
-    answer.close()
     assert (answer.status_code, answer["Content-Type"]) == (200, "text/x-python; charset=utf-8")
     assert answer["Content-Disposition"] == 'attachment; filename="verify.py"'
     assert answer["X-Content-Type-Options"] == "nosniff"

@@ -1,6 +1,7 @@
 """What verifies the database: the command, the tasks, what they keep and tell, and what must not alarm."""
 
 import json
+import logging
 from datetime import timedelta
 
 import pytest
@@ -18,6 +19,7 @@ from audit.sealing.verification import verify_log
 from audit.verify import canonical
 from opssight.kernel.actor import acting_as
 from opssight.kernel.events import registry
+from opssight.kernel.logs import JsonFormatter
 from rbac.services import create_unit, root_unit
 from tests.audit.sealing.conftest import sql
 from tests.audit.sealing.test_attacks import at, drop_entry, set_entry, truncate
@@ -206,3 +208,22 @@ def test_nothing_is_held_while_it_verifies(log, django_assert_max_num_queries):
         verification.verify_log(anchors=[], receipts=[])
     assert not [query for query in asked.captured_queries if "SAVEPOINT" in query["sql"] or "BEGIN" in query["sql"]]
     assert connection.vendor in ("sqlite", "postgresql")
+
+
+def test_the_receipts_that_the_log_really_has(log, capsys, tmp_path, unguarded, django_capture_on_commit_callbacks):
+    handler = logging.FileHandler(tmp_path / "log.jsonl")
+    handler.setFormatter(JsonFormatter())
+    logger = logging.getLogger("opssight.receipt")
+    logger.addHandler(handler)
+    level, logger.level = logger.level, logging.INFO
+    with django_capture_on_commit_callbacks(execute=True):
+        registry["findings:raised"].emit(number=1)
+        entry = AuditEntry.objects.latest("pk")
+    logger.removeHandler(handler)
+    logger.level = level
+    handler.close()
+    assert run(capsys, "--receipts", str(tmp_path / "log.jsonl"))[0] == 0
+    drop_entry(entry.pk)
+    sql("DELETE FROM sealing_pending WHERE entry_id = %s", entry.pk)
+    said = run(capsys, "--receipts", str(tmp_path / "log.jsonl"))[1]
+    assert said["counts"]["receipt_missing"] == 1
