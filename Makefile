@@ -54,9 +54,10 @@ lint: .venv/.requirements-dev ## check style, types, templates, layers, migratio
 openapi: .venv/.requirements ## write the API's OpenAPI description anew
 	@home=$$(mktemp -d); trap 'rm -rf "$$home"' EXIT; OPSSIGHT_HOME="$$home" $(PY) manage.py openapi
 
-bench: .venv/.requirements ## measure clean clone to first finding, the API beside a bare view, rights beside guardian
+bench: .venv/.requirements ## measure clean clone to first finding, the API beside a bare view, rights beside guardian, the trail at size
 	@$(PYTHON) tests/bench/first_finding.py
 	@home=$$(mktemp -d); trap 'rm -rf "$$home"' EXIT; OPSSIGHT_TEST_HOME="$$home" $(PY) tests/bench/api.py; $(PY) tests/bench/access.py
+	@for bench in seal verify lists report; do $(PY) tests/bench/trail_$$bench.py; $(PY) tests/postgres.py $(PY) tests/bench/trail_$$bench.py; done
 
 # In the data folder, as nothing of it runs outside the browser tests; the lock file holds its digest.
 $(AXE): tests/browser/package-lock.json

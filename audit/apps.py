@@ -7,7 +7,7 @@ class AuditConfig(AppConfig):
     verbose_name = "Audit trail"
 
     def ready(self) -> None:
-        from audit import permissions, receivers, registry  # noqa: F401  (registers)
+        from audit import events, permissions, receivers, registry  # noqa: F401  (registers)
         from audit.guard import install_after_migration
 
         registry.register_lower_apps()

@@ -31,7 +31,7 @@ def clean(value: Any) -> Any:
 
 
 def instant(value: datetime) -> str:
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return value.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def canonical(values: dict[str, Any]) -> bytes:

@@ -5,7 +5,9 @@ removes the person and leaves every proof intact.
 """
 
 import hmac
+import json
 import secrets
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, ClassVar, NoReturn, Self
@@ -14,17 +16,80 @@ from auditlog.models import AbstractLogEntry, LogEntryManager
 from django.conf import settings
 from django.contrib.contenttypes.models import ContentType
 from django.db import models, transaction
+from django.db.models.functions import Coalesce
+from django.db.models.lookups import In
 from django.utils import timezone
 
+from audit import receipts
 from audit.canonical import canonical, clean, digest, instant
+from audit.tags import VERSION as TAGS_VERSION
+from audit.tags import tags_of
 from opssight.kernel import actor as actors
 from opssight.kernel.actor import Actor
 from opssight.kernel.appendonly import AppendOnly, AppendOnlyQuerySet
 from opssight.kernel.ids import new_uid
 
-SCHEMA = 1
+SCHEMA = 2
 SALT_BYTES = 16
-PERSONAL_KEYS = frozenset({"name", "email", "account", "address"})
+MAX_ADDRESS = 45  # an IPv6 address in its longest spelling
+PERSONAL_KEYS = frozenset({"name", "email", "account", "address", "text"})
+
+# What MAC and leaf cover: the name in the canonical content, and the column. Other columns follow from these or are set
+# by the database. A column that is added later comes with a new schema, so that older entries still verify.
+_FIRST = {
+    "v": "schema_v",
+    "uid": "uid",
+    "timestamp": "timestamp",
+    "actor": "actor_id",
+    "actor_kind": "actor_kind",
+    "event": "event",
+    "action": "action",
+    "resource_type": "resource_type",
+    "resource_id": "resource_id",
+    "object_pk": "object_pk",
+    "changes": "changes",
+    "data": "additional_data",
+    "success": "success",
+    "error": "error_message",
+    "request_id": "request_id",
+    "personal": "personal_digest",
+    "salt": "salt",
+}
+COVERED: dict[int, dict[str, str]] = {
+    1: _FIRST,
+    2: {
+        **_FIRST,
+        "impersonator": "impersonator_id",
+        "session": "session",
+        "tags": "compliance_tags",
+        "tags_version": "tags_version",
+    },
+}
+
+
+def covered(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The canonical content of an entry, from the values of its columns as the ORM reads them."""
+    content = {name: row[column] for name, column in COVERED[row["schema_v"]].items()}
+    content["uid"], content["timestamp"] = str(content["uid"]), instant(content["timestamp"])
+    return content
+
+
+class Tagged(models.Func):
+    """Whether the list of tags holds one: exactly that one, where LIKE would take SOC2 for a part of SOC2-TYPE1."""
+
+    output_field = models.BooleanField()
+
+    def __init__(self, framework: str) -> None:
+        super().__init__("compliance_tags")
+        self.framework = framework
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        sql, params = self.source_expressions[0].as_sql(compiler, connection)
+        return f"INSTR({sql}, %s) > 0", (*params, json.dumps(self.framework))  # with its quotes, as in the stored text
+
+    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        sql, params = self.source_expressions[0].as_sql(compiler, connection)
+        return f"jsonb_exists({sql}, %s)", (*params, self.framework)
 
 
 class AuditEntryQuerySet(AppendOnlyQuerySet["AuditEntry"]):
@@ -33,6 +98,13 @@ class AuditEntryQuerySet(AppendOnlyQuerySet["AuditEntry"]):
 
     def by(self, user: Any) -> Self:
         return self.filter(actor=user)
+
+    def evidence_for(self, framework: str) -> Self:
+        return self.filter(Tagged(framework))
+
+    def named(self, events: Iterable[str]) -> Self:
+        """Of these events; looked for along the index of another condition, and not by that of the names."""
+        return self.filter(In(Coalesce(models.F("event"), models.Value("")), sorted(events)))
 
     def about(self, obj: models.Model) -> Self:
         return self.filter(resource_type=obj._meta.label_lower, resource_id=str(getattr(obj, "uid", obj.pk)))
@@ -58,15 +130,28 @@ class AuditEntry(AbstractLogEntry):
 
     uid = models.UUIDField(default=new_uid, unique=True, editable=False)
     schema_v = models.PositiveSmallIntegerField(default=SCHEMA)
-    timestamp = models.DateTimeField(default=timezone.now, db_index=True)
+    timestamp = models.DateTimeField(default=timezone.now)
     actor = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.DO_NOTHING, db_constraint=False, null=True, related_name="+"
+        settings.AUTH_USER_MODEL,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        null=True,
+        related_name="+",
     )
     actor_kind = models.CharField(max_length=12, default="system")
-    event = models.CharField(max_length=64, blank=True, db_index=True)
+    impersonator = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        null=True,
+        related_name="+",
+    )
+    event = models.CharField(max_length=64, blank=True)
     action = models.PositiveSmallIntegerField(choices=Action.choices, null=True)
     content_type = models.ForeignKey(
-        ContentType, on_delete=models.DO_NOTHING, db_constraint=False, null=True, related_name="+"
+        ContentType, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, null=True, related_name="+"
     )
     object_pk = models.CharField(max_length=255, blank=True)
     object_id = models.BigIntegerField(null=True, blank=True)
@@ -76,7 +161,10 @@ class AuditEntry(AbstractLogEntry):
     additional_data = models.JSONField(null=True)
     success = models.BooleanField(default=True)
     error_message = models.CharField(max_length=500, blank=True)
-    request_id = models.CharField(max_length=64, blank=True, db_index=True)
+    request_id = models.CharField(max_length=64, blank=True)
+    session = models.CharField(max_length=16, blank=True)
+    compliance_tags = models.JSONField(default=list)
+    tags_version = models.CharField(max_length=8, blank=True)
     personal_digest = models.CharField(max_length=64)
     salt = models.CharField(max_length=32)
     mac = models.CharField(max_length=64)
@@ -93,10 +181,20 @@ class AuditEntry(AbstractLogEntry):
     class Meta(AbstractLogEntry.Meta):
         abstract = False
         default_permissions = ()
-        ordering = ["-id"]
+        ordering = ["-timestamp", "-id"]
         verbose_name = "trail entry"
         verbose_name_plural = "trail entries"
-        indexes = [models.Index(fields=["resource_type", "resource_id"], name="entry_of_resource")]
+        # Each ends with the order of the lists, so that a page is read off an index however deep it lies. One more
+        # costs every writer: what has none here is looked for within bounds (`audit.search`).
+        indexes = [
+            models.Index(fields=["timestamp", "id"], name="entry_by_time"),
+            models.Index(fields=["actor", "timestamp", "id"], name="entry_by_actor"),
+            models.Index(fields=["event", "timestamp", "id"], name="entry_by_event"),
+            models.Index(fields=["resource_type", "resource_id", "timestamp", "id"], name="entry_of_resource"),
+            models.Index(fields=["request_id", "timestamp", "id"], name="entry_of_request"),
+            models.Index(fields=["timestamp", "id"], name="entry_failed", condition=models.Q(success=False)),
+            models.Index(fields=["timestamp", "id"], name="entry_deleted", condition=models.Q(action=2)),
+        ]
 
     def __str__(self) -> str:
         return f"#{self.pk} {self.what}"
@@ -134,11 +232,11 @@ class AuditEntry(AbstractLogEntry):
 
     @property
     def person(self) -> dict[str, Any]:
-        """The personal part: actor, address, user_agent, object, values, data. Empty once it was erased."""
+        """The personal part: actor, impersonator, address, user_agent, object, values, data. Empty once erased."""
         if hasattr(self, "_person"):
             return self._person
         side = getattr(self, "personal", None)
-        return side.data if side else {}
+        return side.content() if side else {}
 
     @property
     def actor_label(self) -> str:
@@ -153,26 +251,8 @@ class AuditEntry(AbstractLogEntry):
         return {**(self.additional_data or {}), **self.person.get("data", {})}
 
     def covered(self) -> dict[str, Any]:
-        """What the MAC covers, by name. Other columns follow from these or are set by the database."""
-        return {
-            "v": self.schema_v,
-            "uid": str(self.uid),
-            "timestamp": instant(self.timestamp),
-            "actor": self.actor_id,
-            "actor_kind": self.actor_kind,
-            "event": self.event,
-            "action": self.action,
-            "resource_type": self.resource_type,
-            "resource_id": self.resource_id,
-            "object_pk": self.object_pk,
-            "changes": self.changes,
-            "data": self.additional_data,
-            "success": self.success,
-            "error": self.error_message,
-            "request_id": self.request_id,
-            "personal": self.personal_digest,
-            "salt": self.salt,
-        }
+        """What MAC and leaf cover, by name."""
+        return covered(self.__dict__)
 
     def expected_mac(self) -> str:
         return hmac.new(settings.TRAIL_KEY.encode(), canonical(self.covered()), sha256).hexdigest()
@@ -186,26 +266,32 @@ class AuditEntry(AbstractLogEntry):
         actor = actor or actors.current()
         if actor.user is not None:
             self.actor_id = actor.user.pk
-        self.actor_kind, self.request_id = actor.kind, actor.request_id
+        if actor.impersonator is not None:
+            self.impersonator_id = actor.impersonator.pk
+        self.actor_kind, self.request_id, self.session = actor.kind, actor.request_id, actor.session
         if self.content_type is not None and not self.resource_type:
             self.resource_type = f"{self.content_type.app_label}.{self.content_type.model}"
         self.object_pk = clean(str(self.object_pk))
         self.resource_id = self.resource_id or self.object_pk
         self.error_message = clean(self.error_message)[:500]
+        self.compliance_tags = list(tags_of(self.event, self.resource_type, self.action))
+        self.tags_version = TAGS_VERSION
         self.changes, values = split_personal(self.resource_type, clean(self.changes or {}))
         data = clean(self.additional_data or {})
         self.additional_data = {key: value for key, value in data.items() if key not in PERSONAL_KEYS}
-        self._person = {
+        person = {
             "actor": clean(actor.label),
-            "address": actor.address,
             "user_agent": clean(actor.user_agent),
             "object": clean(getattr(self, "_object_label", ""))[:255],
             "values": values,
             "data": {key: value for key, value in data.items() if key in PERSONAL_KEYS},
         }
-        side = AuditPersonal(data=self._person, salt=secrets.token_hex(SALT_BYTES))
+        if actor.impersonator is not None:
+            person["impersonator"] = clean(str(actor.impersonator))
+        side = AuditPersonal(address=actor.address, data=person, salt=secrets.token_hex(SALT_BYTES))
+        self._person = side.content()
         self.salt = secrets.token_hex(SALT_BYTES)
-        self.personal_digest = digest(side.salt, side.data)
+        self.personal_digest = digest(side.salt, self._person)
         self.mac = self.expected_mac()
         return side
 
@@ -216,7 +302,8 @@ class AuditEntry(AbstractLogEntry):
         with transaction.atomic():
             super().save(*args, **kwargs)
             side.entry = self
-            side.save()
+            side.save(force_insert=True)
+            receipts.promise([(str(self.uid), self.mac)])
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise AppendOnly(AuditEntry, "deleted")
@@ -225,12 +312,22 @@ class AuditEntry(AbstractLogEntry):
 class AuditPersonal(models.Model):
     """What names people in one entry. Erasure deletes this row, and nothing else may touch it."""
 
-    entry = models.OneToOneField(AuditEntry, on_delete=models.PROTECT, related_name="personal")
+    entry = models.OneToOneField(AuditEntry, on_delete=models.PROTECT, primary_key=True, related_name="personal")
+    address = models.CharField(max_length=MAX_ADDRESS, null=True)
     data = models.JSONField()
     salt = models.CharField(max_length=32)
 
     class Meta:
         default_permissions = ()
+        indexes = [
+            models.Index(
+                fields=["address", "-entry"], name="personal_by_address", condition=models.Q(address__isnull=False)
+            )
+        ]
 
     def __str__(self) -> str:
         return f"personal part of #{self.entry_id}"
+
+    def content(self) -> dict[str, Any]:
+        """What the entry's `personal_digest` covers. The first entries have the address among the data."""
+        return self.data if "address" in self.data else {**self.data, "address": self.address}

@@ -1,4 +1,4 @@
 from audit.models import AuditEntry
 from opssight.kernel.access import register
 
-register("trail", AuditEntry, ["read"])
+register("trail", AuditEntry, ["read", "report"])

@@ -8,6 +8,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import transaction
 from django.db.models import Model
 
+from audit import receipts
 from audit.models import AuditEntry, AuditPersonal
 from opssight.kernel import actor as actors
 from opssight.kernel.events import EventType, Occurrence
@@ -62,6 +63,7 @@ def append_bulk(event: EventType, changes: Iterable[tuple[Model, dict[str, Any]]
             for entry, side in zip(entries, sides, strict=True):
                 side.entry = entry
             AuditPersonal.objects.bulk_create(sides)
+            receipts.promise((str(entry.uid), entry.mac) for entry in entries)
 
 
 def _text(value: Any) -> str:

@@ -8,7 +8,7 @@ from django.views.decorators.csrf import csrf_exempt
 from rest_framework.routers import SimpleRouter
 
 import accounts.tokens.api
-import audit.api
+import audit.sealing.api
 import compliance.api
 import rbac.access.api
 import rbac.api
@@ -21,7 +21,7 @@ DESCRIPTION = Path(__file__).parent / "openapi.json"
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 _names: set[str] = set()
-for subject in (compliance.api, scanning.api, audit.api, rbac.api, rbac.access.api, accounts.tokens.api):
+for subject in (compliance.api, scanning.api, audit.sealing.api, rbac.api, rbac.access.api, accounts.tokens.api):
     for name, viewset in subject.routes:
         if name in _names:
             raise ValueError(f"two resources are called {name}")

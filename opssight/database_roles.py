@@ -2,7 +2,7 @@
 
 owner   owns the tables: migrates, prunes, erases
 app     what web and workers sign in with: the usual rights, on the trail only reading and adding
-sealer  what the sealer signs in with: reads the trail's entries
+sealer  what the sealer signs in with: reads the trail's entries, empties the outbox, adds to the sealed log
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,9 @@ from psycopg import sql
 
 from audit import guard
 
-CHANGES = "UPDATE, DELETE, TRUNCATE"
+CHANGES = ("INSERT", "UPDATE", "DELETE", "TRUNCATE")
+APP = {table.name: table.app for table in guard.TABLES}
+SEALER = {table.name: table.sealer for table in guard.TABLES}
 
 
 @dataclass(frozen=True)
@@ -75,13 +77,13 @@ class Setup:
     def after_migration(self) -> list[str]:
         """The rights on the tables there are; run as the owner."""
         tables = self._tables()
-        ordinary = [name for name in tables if name not in guard.TABLES]
+        ordinary = [name for name in tables if name not in guard.NAMES]
         done = []
         if ordinary:
             done.append(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {', '.join(map(_quoted, ordinary))} TO {self.app}")
         if sequences := self._sequences(ordinary):
             done.append(f"GRANT USAGE, SELECT ON SEQUENCE {', '.join(sequences)} TO {self.app}")
-        if set(guard.TABLES) <= set(tables):
+        if set(guard.NAMES) <= set(tables):
             done += guard.rights(app=self.app, sealer=self.sealer)
         return done
 
@@ -111,14 +113,15 @@ class Setup:
     def excess(self) -> list[str]:
         """What app and sealer may do with the trail beyond what they were given: through roles they are members of."""
         found = []
-        for name, refused in ((self.roles.app, CHANGES), (self.roles.sealer, f"INSERT, {CHANGES}")):
-            tables = self._column(
-                "SELECT c.oid::regclass::text FROM pg_class c WHERE c.oid IN (to_regclass(%s), to_regclass(%s))"
-                " AND has_table_privilege(%s::name, c.oid, %s)",
-                *guard.TABLES, name, refused,
-            )  # fmt: skip
-            if tables:
-                found.append(f"{name} may change {' and '.join(tables)} through another role")
+        for name, may in ((self.roles.app, APP), (self.roles.sealer, SEALER)):
+            held = [
+                table
+                for table in guard.NAMES
+                if (refused := [privilege for privilege in CHANGES if privilege not in may[table]])
+                and self._is("has_table_privilege(%s::name, %s::regclass, %s)", name, table, ", ".join(refused))
+            ]
+            if held:
+                found.append(f"{name} may change {', '.join(held)} through another role")
         return found
 
     def hashed(self, role: str, password: str) -> str:
@@ -140,9 +143,9 @@ class Setup:
 
     def _functions_of_others(self) -> list[str]:
         return self._column(
-            "SELECT p.oid::regprocedure::text FROM pg_proc p WHERE p.oid = to_regprocedure(%s)"
+            "SELECT p.oid::regprocedure::text FROM pg_proc p WHERE p.oid IN (to_regprocedure(%s), to_regprocedure(%s))"
             " AND pg_get_userbyid(p.proowner) <> %s",
-            guard.REFUSE, self.roles.owner,
+            *guard.FUNCTIONS, self.roles.owner,
         )  # fmt: skip
 
     def _sequences(self, tables: list[str]) -> list[str]:

@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 
 from audit import guard
+from audit.sealing import sealer
 from opssight.kernel.guards import public
 from opssight.models import Heartbeat
 
@@ -73,6 +74,10 @@ def _trail() -> str:
     return "" if guard.is_installed(connection) else "the trail's triggers are missing; run: manage.py migrate"
 
 
+def _sealing() -> str:
+    return sealer.problem(at=timezone.now())
+
+
 def _workers() -> str:
     since = timezone.now() - ALIVE
     seen = set(Heartbeat.objects.filter(at__gte=since).values_list("name", flat=True))
@@ -80,4 +85,4 @@ def _workers() -> str:
     return f"no sign of life from: {', '.join(silent)}" if silent else ""
 
 
-CHECKS = {"database": _database, "migrations": _migrations, "trail": _trail, "workers": _workers}
+CHECKS = {"database": _database, "migrations": _migrations, "trail": _trail, "sealing": _sealing, "workers": _workers}

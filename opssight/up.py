@@ -362,6 +362,7 @@ def check_settings() -> None:
     for name in ("OPSSIGHT_SECRET_KEY", "OPSSIGHT_HASH_KEY", "OPSSIGHT_TRAIL_KEY"):
         env.secret(name)
     env.field_keys("OPSSIGHT_FIELD_KEYS")
+    env.seed("OPSSIGHT_TRAIL_SIGNING_KEY")
 
 
 def lock_home() -> IO[str]:

@@ -4,11 +4,13 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
+from audit.sealing.views import verifier
 from opssight import api, health
 
 urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
+    path("verify.py", verifier, name="verifier"),
     path("api/v1/", include(api.urlpatterns)),
     re_path(r"^api(?:/.*)?$", api.unknown),
     path("admin/login/", admin.site.login),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 
 
 def scale(most: int) -> list[int]:
@@ -118,3 +119,50 @@ def columns(
         )
     marks = [Tick(value, round(foot - value * unit, 1)) for value in ticks]
     return Columns(width, foot + 24, left, thick, drawn, marks, foot, round(left + slot, 1))
+
+
+@dataclass(frozen=True)
+class Day:
+    day: date
+    total: int
+    failed: int
+    x: float
+    y: float
+    height: float
+    failed_height: float
+    address: str
+    words: str
+    label: str = ""  # the number, on the highest
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """A thin column for each day; `marks` are the days named below, (x, day)."""
+
+    width: int
+    height: int
+    slot: float
+    thick: float
+    foot: int
+    days: list[Day]
+    marks: list[tuple[float, date]]
+
+
+def calendar(counts: Sequence[tuple[date, int, int, str]], *, width: int, tall: int = 50) -> Calendar:
+    """`counts` are a day, its total, how many of those failed, and where the column leads."""
+    head = 18
+    slot, foot = width / len(counts), head + tall
+    most = max((total for _, total, _, _ in counts), default=0)
+    unit = tall / (most or 1)
+    drawn, labelled = [], most == 0
+    for index, (day, total, failed, address) in enumerate(counts):
+        height = max(total * unit, 1.5) if total else 0
+        label = f"{total:,}" if total == most and not labelled else ""
+        labelled |= bool(label)
+        words = f"{day.day} {day:%B}: {total:,}{f', {failed:,} refused or failed' if failed else ''}"
+        x = round(slot * index + slot * 0.18, 1)
+        y, high = round(foot - height, 1), round(height, 1)
+        drawn.append(Day(day, total, failed, x, y, high, round(failed * unit, 1), address, words, label))
+    every = max(1, round(len(counts) / max(2, width // 150)))
+    marks = [(day.x, day.day) for day in drawn[::every]]
+    return Calendar(width, foot + 22, round(slot, 1), round(slot * 0.64, 1), foot, drawn, marks)

@@ -6,6 +6,7 @@ A value that a filter does not know is a 404: dropping it would show more than w
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.http import Http404, QueryDict
@@ -43,6 +44,7 @@ class Asked:
     def __init__(self, query: QueryDict) -> None:
         self.query = query
         self.chips: list[Chip] = []
+        self._kept: dict[frozenset[str], str] = {}
         self.narrowed = False  # whether anything beyond the defaults is asked for
 
     def text(self, name: str) -> str:
@@ -50,12 +52,11 @@ class Asked:
 
     def address(self, without: Iterable[str] = (), **more: str) -> str:
         """The query string with other values; always starts with "?"."""
-        query = self.query.copy()
-        for name in (*TRANSIENT, *without, *more):
-            query.pop(name, None)
-        for name, value in more.items():
-            query[name] = value
-        return "?" + query.urlencode()
+        gone = frozenset((*TRANSIENT, *without, *more))
+        if gone not in self._kept:  # a page of rows asks for the same few again and again
+            kept = [(name, value) for name, values in self.query.lists() if name not in gone for value in values]
+            self._kept[gone] = urlencode(kept)
+        return "?" + "&".join(part for part in (self._kept[gone], urlencode(more)) if part)
 
     @property
     def here(self) -> str:

@@ -1,6 +1,7 @@
 """What every list page shares."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from django.contrib import messages
@@ -14,11 +15,15 @@ M = TypeVar("M", bound=Model)
 
 def page_of(request: HttpRequest, rows: QuerySet[M], order: Sequence[str]) -> Page[M]:
     """The page that the address asks for; the first one where its cursor is not one that this list gave."""
+    return page_by(request, partial(paginate, rows, order))
+
+
+def page_by(request: HttpRequest, page: Callable[[str | None], Page[M]]) -> Page[M]:
     try:
-        return paginate(rows, order, request.GET.get("cursor"))
+        return page(request.GET.get("cursor"))
     except BadCursor:
         messages.warning(request, "That page of the list can't be found any more. This is the first one.")
-        return paginate(rows, order)
+        return page(None)
 
 
 def links(request: HttpRequest, page: Page[M]) -> dict[str, str | None]:

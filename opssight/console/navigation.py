@@ -24,6 +24,8 @@ PLACES = {
     "control": "controls",
     "trail": "trail",
     "trail-entry": "trail",
+    "trail-report": "trail",
+    "export-trail": "trail",
     "my-security": "my-security",
     "access": "access",
     "renew-codes": "my-security",
@@ -38,6 +40,7 @@ ASKS = {
     "scan": "scans:create",
     "controls": "controls:read",
     "trail": "trail:read",
+    "report": "trail:report",
     "users": "users:read",
     "explain": "access:explain",
     "admin": "admin:enter",
@@ -63,6 +66,7 @@ class Shell:
     scan: bool = False
     controls: bool = False
     trail: bool = False
+    report: bool = False
     users: bool = False
     explain: bool = False
     admin: bool = False
@@ -76,6 +80,7 @@ class Shell:
             (self._leads_to("findings"), "findings", "Findings", "findings", self._unresolved()),
             (self._leads_to("controls"), "controls", "Compliance", "controls", ""),
             (self._leads_to("trail"), "trail", "Audit trail", "trail", ""),
+            (self.report and not self.trail, "trail-report", "Trail report", "trail", ""),
             (self._leads_to("explain"), "access", "Access", "key", ""),
             (self._leads_to("admin"), "admin:index", "Admin", "admin", ""),
             (True, "my-security", "My security", "shield", ""),

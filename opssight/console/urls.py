@@ -1,6 +1,17 @@
 from django.urls import path
 
-from opssight.console.views import access, api, compliance, findings, my_security, overview, scans, theme, trail
+from opssight.console.views import (
+    access,
+    api,
+    compliance,
+    findings,
+    my_security,
+    overview,
+    scans,
+    theme,
+    trail,
+    trail_report,
+)
 
 urlpatterns = [
     path("", overview.overview, name="overview"),
@@ -15,6 +26,8 @@ urlpatterns = [
     path("compliance/<str:key>", compliance.control, name="control"),
     path("compliance/<str:key>/evaluate", compliance.evaluate, name="evaluate-control"),
     path("trail", trail.trail, name="trail"),
+    path("trail/report", trail_report.trail_report, name="trail-report"),
+    path("trail/export", trail.trail_export, name="export-trail"),
     path("trail/<uuid:uid>", trail.entry, name="trail-entry"),
     path("my-security", my_security.my_security, name="my-security"),
     path("access", access.access, name="access"),

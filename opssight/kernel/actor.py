@@ -19,7 +19,11 @@ MAX_USER_AGENT = 500
 
 @dataclass(frozen=True)
 class Actor:
-    """`kind` is user, service, anonymous, command or system; `user` is the account, if one acts."""
+    """`kind` is user, service, anonymous, command or system; `user` is the account, if one acts.
+
+    `impersonator` is the account that acts in the user's name. `session` tells one sign-in from another: a keyed
+    reference, with which nobody can take the session over.
+    """
 
     kind: str = "system"
     user: Any = None
@@ -27,6 +31,8 @@ class Actor:
     address: str | None = None
     user_agent: str = ""
     request_id: str = ""
+    session: str = ""
+    impersonator: Any = None
 
 
 SYSTEM = Actor()

@@ -17,7 +17,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 
 from opssight.kernel.access import Forbidden, Resource, decide, permitted, refusal, resources
-from opssight.kernel.pagination import BadCursor, paginate
+from opssight.kernel.pagination import BadCursor, Page, paginate
 
 if TYPE_CHECKING:
     BaseAdmin = admin.ModelAdmin[Any]
@@ -43,7 +43,7 @@ class KeysetChangeList(ChangeList):
         if order[-1].lstrip("-") not in ("pk", "id"):
             order.append("pk")
         try:
-            page = paginate(self.queryset, order, request.GET.get(PAGE_VAR), self.list_per_page)
+            page = self.page(request, order)
         except BadCursor:
             raise IncorrectLookupParameters from None
         self.result_list: Any = page.rows
@@ -54,6 +54,9 @@ class KeysetChangeList(ChangeList):
         self.paginator = None
         self.newer = page.newer and self.get_query_string({PAGE_VAR: page.newer})
         self.older = page.older and self.get_query_string({PAGE_VAR: page.older})
+
+    def page(self, request: HttpRequest, order: list[str]) -> Page[Any]:
+        return paginate(self.queryset, order, request.GET.get(PAGE_VAR), self.list_per_page)
 
 
 class ScopedFilter(admin.RelatedFieldListFilter):

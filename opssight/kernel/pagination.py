@@ -3,9 +3,10 @@
 The cursor is the ordering values of the row at the edge, signed, so that a changed one is refused rather than obeyed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlencode
 from uuid import UUID
@@ -28,31 +29,135 @@ class BadCursor(Exception):
 
 @dataclass(frozen=True)
 class Page(Generic[M]):
-    """Rows in the asked order; `newer` and `older` are cursors of the neighbouring pages, or None at an end."""
+    """Rows in the asked order; `newer` and `older` are cursors of the neighbouring pages, or None at an end.
+
+    `reached` are the ordering values at which a bounded look (`seek`) stopped before the page was full; a cursor goes
+    on from there. None says that nothing was left out.
+    """
 
     rows: list[M]
     newer: str | None
     older: str | None
+    reached: tuple[Any, ...] | None = None
 
 
-def _after(order: Sequence[str], values: Sequence[Any]) -> Q:
-    """The rows behind `values`: (a > x) or (a = x and b > y) or …, with < where the field is descending."""
+@dataclass(frozen=True)
+class Road(Generic[M]):
+    """One way to walk a list whose conditions no single index serves: `index` has those that one does, `wanted` all.
+
+    `reach` is how many rows of it may be looked at for a page.
+    """
+
+    index: QuerySet[M]
+    wanted: QuerySet[M]
+    reach: int
+
+
+@dataclass(frozen=True)
+class Span:
+    """Bounds of the first ordering field: `low` is inside, `high` is not; None leaves an end open."""
+
+    low: Any = None
+    high: Any = None
+
+    def ends(self) -> tuple[tuple[str, Any], tuple[str, Any]]:
+        return ("gte", self.low), ("lt", self.high)
+
+    def holds(self, value: Any, falling: bool) -> bool:
+        """Whether a walk that goes on from `value` stays clear of the end that it comes from."""
+        end = self.high if falling else self.low
+        if end is None:
+            return True
+        if isinstance(end, datetime):
+            value = datetime.fromisoformat(value)
+        return bool(value < end) if falling else bool(value >= end)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a page begins: behind `edge`, the ordering values of a row, in the direction of `walk`."""
+
+    order: list[str]
+    forward: bool = True
+    edge: Sequence[Any] | None = None
+
+    @classmethod
+    def read(cls, order: Sequence[str], cursor: str | None) -> "_Place":
+        if not cursor:
+            return cls(list(order))
+        try:
+            direction, cursor_order, edge = signing.loads(cursor, salt="cursor")
+        except (signing.BadSignature, ValueError) as error:
+            raise BadCursor from error
+        if cursor_order != list(order):
+            raise BadCursor
+        return cls(list(order), direction == "older", edge)
+
+    @property
+    def names(self) -> list[str]:
+        return [name.lstrip("-") for name in self.order]
+
+    @property
+    def walk(self) -> list[str]:
+        return self.order if self.forward else _turned(self.order)
+
+    def behind(self, rows: QuerySet[M], span: "Span", stop: Sequence[Any] | None = None) -> QuerySet[M]:
+        """Rows from the place on, within `span`, up to and with `stop`.
+
+        One bound at each end: of two, SQLite may take the looser one to an index and walk past the other.
+        """
+        falling, first = self.walk[0].startswith("-"), self.names[0]
+        above, below = (Q(**{f"{first}__{look}": end}) if end is not None else Q() for look, end in span.ends())
+        edge = self.edge if self.edge is not None and span.holds(self.edge[0], falling) else None
+        begin = (below if falling else above) if edge is None else _beyond(self.walk, edge)
+        end = (above if falling else below) if stop is None else _beyond(_turned(self.walk), stop, itself=True)
+        return rows.order_by(*self.walk).filter(begin & end)
+
+    def cursor(self, values: Sequence[Any], forward: bool) -> str:
+        told = [_told(value) for value in values]
+        return signing.dumps(["older" if forward else "newer", self.order, told], salt="cursor", compress=True)
+
+    def page(self, found: list[M], limit: int, stop: tuple[Any, ...] | None = None) -> Page[M]:
+        """Of `found`, which may be one more than `limit`. Where it is not, the look ended at `stop`, or at the end."""
+        rows, further = found[:limit], bool(stop) or len(found) > limit
+        reached = None if len(found) > limit else stop
+        first = self._values(rows[0]) if rows else None
+        last = reached or (self._values(rows[-1]) if rows else None)
+        ahead = self.cursor(last, self.forward) if last and further else None
+        back = self.cursor(first, not self.forward) if first and (self.edge is not None or not self.forward) else None
+        if self.forward:
+            return Page(rows, newer=back, older=ahead, reached=reached)
+        return Page(rows[::-1], newer=ahead, older=back, reached=reached)
+
+    def _values(self, row: M) -> tuple[Any, ...]:
+        return tuple(getattr(row, name) for name in self.names)
+
+
+def _told(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value) if isinstance(value, UUID) else value
+
+
+def _turned(order: Sequence[str]) -> list[str]:
+    return [name[1:] if name.startswith("-") else f"-{name}" for name in order]
+
+
+def _beyond(walk: Sequence[str], values: Sequence[Any], *, itself: bool = False) -> Q:
+    """The rows behind `values`: a > x or (a = x and b > y) or …, with < where the field is descending.
+
+    The first field is also bounded by itself: a database finds the start in an index by that, and not by an "or".
+    """
     condition, same = Q(), Q()
-    for name, value in zip(order, values, strict=True):
+    for name, value in zip(walk, values, strict=True):
         field = name.lstrip("-")
         condition |= same & Q(**{f"{field}__{'lt' if name.startswith('-') else 'gt'}": value})
         same &= Q(**{field: value})
-    return condition
-
-
-def _edge(row: Model, order: Sequence[str], forward: bool) -> str:
-    values = []
-    for name in order:
-        value = getattr(row, name.lstrip("-"))
-        if isinstance(value, datetime):
-            value = value.isoformat()
-        values.append(str(value) if isinstance(value, UUID) else value)
-    return signing.dumps(["older" if forward else "newer", list(order), values], salt="cursor", compress=True)
+    if itself:
+        condition |= same
+    if len(walk) == 1:
+        return condition
+    return Q(**{f"{walk[0].lstrip('-')}__{'lte' if walk[0].startswith('-') else 'gte'}": values[0]}) & condition
 
 
 def paginate(
@@ -62,29 +167,35 @@ def paginate(
 
     Raises BadCursor. One query; one row more than asked tells whether there is a further page.
     """
-    forward, edge = True, None
-    if cursor:
-        try:
-            direction, cursor_order, edge = signing.loads(cursor, salt="cursor")
-        except (signing.BadSignature, ValueError) as error:
-            raise BadCursor from error
-        if cursor_order != list(order):
-            raise BadCursor
-        forward = direction == "older"
-    walk = list(order) if forward else [n[1:] if n.startswith("-") else f"-{n}" for n in order]
-    found = queryset.order_by(*walk)
-    if edge is not None:
-        found = found.filter(_after(walk, edge))
-    rows = list(found[: limit + 1])
-    more, rows = len(rows) > limit, rows[:limit]
-    if not forward:
-        rows.reverse()
-    before, behind = (edge is not None, more) if forward else (more, True)
-    return Page(
-        rows,
-        newer=_edge(rows[0], order, forward=False) if rows and before else None,
-        older=_edge(rows[-1], order, forward=True) if rows and behind else None,
-    )
+    place = _Place.read(order, cursor)
+    return place.page(list(place.behind(queryset, Span())[: limit + 1]), limit)
+
+
+def seek(
+    roads: Sequence[Road[M]], order: Sequence[str], cursor: str | None, limit: int, span: Span | None = None
+) -> Page[M]:
+    """A page of rows of which few may fit: it looks along the road that leads furthest, within its reach.
+
+    Every road's `wanted` are the same rows. `order` must be ascending or descending throughout. Raises BadCursor.
+    """
+    place, span = _Place.read(order, cursor), span or Span()
+    stop, best = _furthest(place, roads, span)
+    return place.page(list(place.behind(best.wanted, span, stop)[: limit + 1]), limit, stop)
+
+
+def _furthest(place: _Place, roads: Sequence[Road[M]], span: Span) -> tuple[tuple[Any, ...] | None, Road[M]]:
+    """Where the look along the best road stops: None where that is the end of the list."""
+    stops = []
+    for road in roads:
+        if road.index is road.wanted:
+            return None, road
+        ahead = place.behind(road.index, span).values_list(*place.names)
+        stop = next(iter(ahead[road.reach : road.reach + 1]), None)
+        if stop is None:
+            return None, road
+        stops.append(stop)
+    furthest = min(stops) if place.walk[0].startswith("-") else max(stops)
+    return furthest, roads[stops.index(furthest)]
 
 
 def link(query: QueryDict, cursor: str | None) -> str | None:
@@ -99,13 +210,16 @@ class KeysetPagination(BasePagination):
     """`{"next", "previous", "results"}`; a view may state `page_order`, by default newest first."""
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
+        return self.take(partial(paginate, queryset, getattr(view, "page_order", ["-id"])), request)
+
+    def take(self, page: Callable[[str | None, int], Page[Any]], request: Request) -> list[Any]:
+        """The page that the request's cursor and limit name."""
         self.request = request
         asked = request.query_params.get("limit", str(DEFAULT_LIMIT))
         if not asked.isascii() or not asked.isdigit() or len(asked) > 4 or not 1 <= int(asked) <= MAX_LIMIT:
             raise ValidationError({"limit": f"must be a whole number from 1 to {MAX_LIMIT}"})
-        order = getattr(view, "page_order", ["-id"])
         try:
-            self.page = paginate(queryset, order, request.query_params.get("cursor"), int(asked))
+            self.page = page(request.query_params.get("cursor"), int(asked))
         except BadCursor:
             raise ValidationError({"cursor": "is not one that this list gave"}) from None
         return self.page.rows

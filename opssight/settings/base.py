@@ -23,11 +23,13 @@ SECRET_KEY = env.secret("OPSSIGHT_SECRET_KEY")
 FIELD_KEYS = env.field_keys("OPSSIGHT_FIELD_KEYS")  # newest first; older ones still decrypt
 HASH_KEY = env.secret("OPSSIGHT_HASH_KEY")  # recovery codes and links are stored as keyed hashes
 TRAIL_KEY = env.secret("OPSSIGHT_TRAIL_KEY")  # the MAC of every trail entry
+TRAIL_SIGNING_KEY = env.seed("OPSSIGHT_TRAIL_SIGNING_KEY")  # signs the checkpoints of the sealed trail
 
 DEBUG = False
 ALLOWED_HOSTS = env.listed("OPSSIGHT_ALLOWED_HOSTS", [_url.hostname or "localhost", *([] if HTTPS else env.LOOPBACK)])
 CSRF_TRUSTED_ORIGINS = [BASE_URL]
 TRUSTED_PROXIES = env.networks("OPSSIGHT_TRUSTED_PROXIES")
+OUTGOING_ALLOW = env.outside("OPSSIGHT_OUTGOING_ALLOW")
 
 INSTALLED_APPS = [
     "opssight.apps.OpsSightConfig",
@@ -52,6 +54,8 @@ INSTALLED_APPS = [
     "rbac.apps.RbacConfig",
     "rbac.access.apps.AccessConfig",
     "audit.apps.AuditConfig",
+    "audit.rollups.apps.RollupsConfig",
+    "audit.sealing.apps.SealingConfig",
     "scanning.apps.ScanningConfig",
     "compliance.apps.ComplianceConfig",
 ]
@@ -116,6 +120,9 @@ DATABASES: dict[str, dict[str, Any]] = {
 }
 if not EMBEDDED:
     DATABASES["default"] = env.database(env.DATABASE_VARIABLE)
+if sealer := env.sealer_database("OPSSIGHT_SEALER_DATABASE_URL"):
+    DATABASES["sealer"] = sealer
+TRAIL_DATABASE = "sealer" if "sealer" in DATABASES else "default"
 MIGRATION_MODULES = {"auditlog": None}  # its own table is replaced by audit.AuditEntry
 
 # --- people -----------------------------------------------------------------------------------------------------
@@ -157,6 +164,11 @@ GUARDIAN_MONKEY_PATCH_USER = GUARDIAN_MONKEY_PATCH_GROUP = False
 # --- access and trail -------------------------------------------------------------------------------------------
 
 OPSSIGHT_DECIDER = "rbac.decide"
+TRAIL_ORIGIN = env.origin("OPSSIGHT_TRAIL_ORIGIN", f"{_url.hostname}/trail")
+TRAIL_OLD_KEYS = env.public_keys("OPSSIGHT_TRAIL_OLD_KEYS")
+ANCHOR_FILE = env.text("OPSSIGHT_ANCHOR_FILE", "")
+ANCHOR_URL = env.webhook("OPSSIGHT_ANCHOR_URL")
+ANCHOR_SECRET = env.secret("OPSSIGHT_ANCHOR_SECRET") if ANCHOR_URL else ""
 AUDITLOG_LOGENTRY_MODEL = "audit.AuditEntry"
 AUDITLOG_STORE_JSON_CHANGES = False
 AUDITLOG_DISABLE_ON_RAW_SAVE = False
@@ -200,9 +212,16 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_DEFAULT_QUEUE = "default"
-CELERY_TASK_ROUTES = {"scanning.tasks.run_scan": {"queue": "scans"}}
+CELERY_TASK_ROUTES = {
+    "scanning.tasks.run_scan": {"queue": "scans"},
+    "audit.sealing.tasks.seal_trail": {"queue": "seal"},
+}
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
+    # Where no worker takes them they go bad, rather than pile up.
+    "seal-trail": {"task": "audit.sealing.tasks.seal_trail", "schedule": 5.0, "options": {"expires": 30}},
+    "verify-new-trail-entries": {"task": "audit.sealing.tasks.verify_new", "schedule": 300.0},
+    "verify-trail": {"task": "audit.sealing.tasks.verify_all", "schedule": crontab(hour=3, minute=20)},
     "requeue-overdue-jobs": {"task": "opssight.tasks.requeue_overdue_jobs", "schedule": 30.0},
     "purge-idempotency-records": {"task": "opssight.tasks.purge_idempotency_records", "schedule": 3600.0},
     "purge-access-traces": {"task": "rbac.access.tasks.purge_traces", "schedule": 3600.0},
@@ -317,5 +336,9 @@ LOGGING = {
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
-    "loggers": {"opssight": {"level": env.choice("OPSSIGHT_LOG_LEVEL", ["DEBUG", "INFO", "WARNING", "ERROR"], "INFO")}},
+    "loggers": {
+        "opssight": {"level": env.choice("OPSSIGHT_LOG_LEVEL", ["DEBUG", "INFO", "WARNING", "ERROR"], "INFO")},
+        # Receipts are for whatever collects the log; at a terminal they would drown what people read.
+        **({"opssight.receipt": {"level": "WARNING"}} if LOG_FORMAT == "human" else {}),
+    },
 }

@@ -7,15 +7,18 @@ named by <NAME>_FILE, and stops where one is missing or weak. A broken value sto
 
 import base64
 import binascii
+import hashlib
 import ipaddress
 import os
+import re
 import secrets
 import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from dotenv import dotenv_values
@@ -93,6 +96,27 @@ def networks(name: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
     return _read(name, lambda: [ipaddress.ip_network(item) for item in listed(name, [])])
 
 
+@dataclass(frozen=True)
+class Outside:
+    """Where outgoing calls may go beside public addresses."""
+
+    hosts: frozenset[str]
+    networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
+
+
+def outside(name: str) -> Outside:
+    """Host names and networks (CIDR, or single addresses), comma-separated."""
+    hosts, nets = set(), []
+    for item in listed(name, []):
+        try:
+            nets.append(ipaddress.ip_network(item))
+        except ValueError:
+            if not HOST.fullmatch(item) or item.rpartition(".")[2].isdigit():
+                raise _stop(name, f"{item!r} is neither a host name nor a network such as 10.0.0.0/8") from None
+            hosts.add(item.lower())
+    return Outside(frozenset(hosts), tuple(nets))
+
+
 def address(name: str, default: str) -> str:
     """A base address such as https://ops.example: scheme http or https, a host, no path, query or user."""
     value = text(name, default).rstrip("/")
@@ -117,7 +141,7 @@ def _url(name: str, value: str) -> SplitResult:
     return parts
 
 
-def database(name: str) -> dict[str, object]:
+def database(name: str, *, pool: bool = True) -> dict[str, Any]:
     """Django's DATABASES entry for postgresql://user:password@host:port/name."""
     parts = _url(name, confidential(name))
     if parts.scheme not in ("postgresql", "postgres") or len(parts.path) < 2:
@@ -130,8 +154,64 @@ def database(name: str) -> dict[str, object]:
         "HOST": parts.hostname or "",
         "PORT": parts.port or 5432,
         # A server that does not answer is an error after seconds, not half a minute for each request.
-        "OPTIONS": {"connect_timeout": 5, "pool": {"min_size": 1, "max_size": 8, "timeout": 10}},
+        "OPTIONS": {
+            "connect_timeout": 5,
+            **({"pool": {"min_size": 1, "max_size": 8, "timeout": 10}} if pool else {}),
+        },
+        **({} if pool else {"CONN_MAX_AGE": 60}),
     }
+
+
+def sealer_database(name: str) -> dict[str, Any] | None:
+    """The same database as the role that seals, where it has an address of its own. Few connections: no pool."""
+    if not confidential(name):
+        return None
+    if EMBEDDED:
+        raise _stop(name, "goes with OPSSIGHT_DATABASE_URL, which is not set")
+    return database(name, pool=False)
+
+
+def seed(name: str) -> bytes:
+    """32 bytes in url-safe base64: a private key of Ed25519."""
+    try:
+        value = base64.urlsafe_b64decode(secret(name))
+    except ValueError:
+        value = b""
+    if len(value) != 32:
+        raise _stop(name, "must be 32 bytes in url-safe base64")
+    return value
+
+
+def origin(name: str, default: str) -> str:
+    """What a log is called in its checkpoints: like a host and path, without spaces or plus signs."""
+    value = text(name, default)
+    if not re.fullmatch(r"[!-*,-~]{1,200}", value):
+        raise _stop(name, f"{value!r} must be a name such as ops.example/trail, without spaces or +")
+    return value
+
+
+def public_keys(name: str) -> list[str]:
+    """Public keys as C2SP vkeys, `name+id+base64`, comma-separated."""
+    found = listed(name, [])
+    for item in found:
+        try:
+            owner, key_id, encoded = item.split("+", 2)
+            raw = base64.b64decode(encoded, validate=True)
+        except ValueError:
+            owner, key_id, raw = "", "", b""
+        fits = hashlib.sha256(f"{owner}\n".encode() + raw).hexdigest()[:8] == key_id
+        if len(raw) != 33 or raw[:1] != b"\1" or not fits:
+            raise _stop(name, f"{item!r} is no public key such as ops.example/trail+1f2e3d4c+AZ…")
+    return found
+
+
+def webhook(name: str) -> str:
+    """An address to post to, or "". It may hold a secret, so what is wrong is said without quoting it."""
+    value = confidential(name)
+    parts = _url(name, value)
+    if value and (parts.scheme not in ("http", "https") or not parts.hostname):
+        raise _stop(name, "must be an address such as https://siem.example/hook")
+    return value
 
 
 def broker(name: str) -> str:
@@ -145,6 +225,7 @@ def broker(name: str) -> str:
     return value
 
 
+HOST = re.compile(r"(?i)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 BROKERS = ("redis", "rediss", "amqp", "amqps")
 HOME = Path(text("OPSSIGHT_HOME", str(BASE_DIR / "var"))).expanduser().resolve()
@@ -176,6 +257,7 @@ def generated_secrets() -> dict[str, str]:
         "OPSSIGHT_FIELD_KEYS": f"k1:{key}",
         "OPSSIGHT_HASH_KEY": secrets.token_urlsafe(48),
         "OPSSIGHT_TRAIL_KEY": secrets.token_urlsafe(48),
+        "OPSSIGHT_TRAIL_SIGNING_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
     }
 
 

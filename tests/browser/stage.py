@@ -17,6 +17,8 @@ from accounts.pending import PATIENCE
 from accounts.services import create_account, issue_setup_link
 from accounts.step_up import KEY as STEP_UP
 from audit.models import AuditEntry
+from audit.sealing.sealer import seal
+from audit.sealing.verification import verify_and_keep
 from compliance.services import evaluate_all
 from opssight.kernel.access import permissions
 from rbac.models import Role, RoleAssignment
@@ -55,6 +57,8 @@ def seed() -> None:
         if not page.model._default_manager.exists():
             unit = create_unit(f"with-{page.model._meta.model_name}", parent=root_unit())
             MAKE[page.model._meta.label_lower](unit)
+    seal()
+    verify_and_keep()
 
 
 def objects() -> dict[str, Any]:

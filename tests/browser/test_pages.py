@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from itertools import product
 from typing import Any
 
@@ -13,7 +14,7 @@ from tests.browser.conftest import AXE, NARROW, WIDE, Stage, Visitor, code, resi
 from tests.services import missing
 
 # An address that is no page: it answers a machine, or leads on to a page that is looked at by itself.
-NO_PAGE = {"healthz", "readyz", "^api(?:/.*)?$"}
+NO_PAGE = {"healthz", "readyz", "^api(?:/.*)?$", "trail/export", "verify.py"}
 NO_ADMIN_PAGE = tuple(f"admin/{kind}" for kind in ("login/", "logout/", "autocomplete/", "jsi18n/", "r/", "(?P<url>"))
 # Looked at below, in each state in which they show themselves.
 SOLO = {"sign-in", "sign-in/second-step", "sign-in/enrol", "set-up/<str:token>", "step-up"}
@@ -163,13 +164,17 @@ def test_admin(address, olga, look, objects, window):
         "findings?severity=high&due=over&q=nothing",
         "scans?state=timed_out",
         "trail?event=nothing:happened",
+        "trail/report?framework=SOC2&start={day}&end={day}",
+        "trail/report?framework=all&start=2023-01-01&end={day}",
+        "trail?resource_type=scanning.finding&resource_id={opened}",
         "scans/{states[failed]}",
         "scans/{states[completed_with_errors]}",
         "admin/scanning/finding/?q=nothing",
     ],
 )
 def test_other_content(address, olga, look, objects):
-    olga.goto("/" + address.format(opened=objects["findings/<uuid:uid>"], **objects))
+    day = datetime.now(UTC).date()
+    olga.goto("/" + address.format(opened=objects["findings/<uuid:uid>"], day=day, **objects))
     look()
 
 
@@ -178,6 +183,8 @@ def test_other_content(address, olga, look, objects):
     [
         ("findings", "details.pick >> nth=1 >> summary"),
         ("trail?event=accounts:created", "a[data-expand] >> nth=0"),
+        ("trail", "details.pick >> nth=0 >> summary"),
+        ("trail?success=false", "details.pick >> nth=2 >> summary"),
         ("scans", "[popovertarget=account]"),
     ],
 )

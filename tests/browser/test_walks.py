@@ -331,6 +331,26 @@ def test_the_trail_is_narrowed_by_a_value_of_a_row(anyone):
     expect(page).to_have_url(re.compile(r"/trail\??$"))
 
 
+def test_the_trail_is_asked_for_a_person_a_day_and_a_file(anyone):
+    page = signed_in(anyone)
+    page.goto("/trail")
+    page.locator("summary", has_text="Actor").click()
+    page.get_by_label("Actor").fill("nobody@example.org")
+    anyone.watch.allow(400)
+    page.get_by_role("button", name="Show").click()
+    expect(page.get_by_role("alert")).to_contain_text("No account is called nobody@example.org")
+    page.get_by_role("link", name="Remove filter Actor").click()
+    page.get_by_text("view as table").click()
+    page.get_by_role("region", name="Trail entries per day").get_by_role("link").last.click()
+    expect(page).to_have_url(re.compile(r"\?since=(\d{4}-\d\d-\d\d)&until=\1$"))
+    expect(page.locator("table.trail > tbody > tr").first).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="CSV").click()
+    assert download.value.suggested_filename.endswith(".csv")
+    page.goto("/trail?event=trail:exported")
+    expect(page.locator("table.trail > tbody > tr").first).to_contain_text("trail:exported")
+
+
 # --- the frame ----------------------------------------------------------------------------------------------------
 
 
@@ -426,10 +446,12 @@ def test_an_asset_is_added_in_the_admin_after_step_up(anyone, stage):
 
     page.locator("#result_list").get_by_role("link", name=name).click()
     page.get_by_role("link", name="History in the trail").click()
-    heading(page, "Audit trail")
-    expect(page.locator("tbody tr")).to_have_count(1)
-    expect(page.locator("tbody tr")).to_contain_text("asset:create")
-    expect(page.locator("tbody tr")).to_contain_text(person["email"])
+    heading(page, f"History of {name}")
+    change = page.locator("table.trail > tbody > tr")
+    expect(change).to_have_count(2)  # with what it changed
+    expect(change.first).to_contain_text("asset:create")
+    expect(change.first).to_contain_text(person["email"])
+    expect(change.last).to_contain_text(f"/srv/{name}")
     assert stage.newest_entry(name) == {"what": "asset:create", "actor": person["email"]}
 
 

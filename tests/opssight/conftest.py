@@ -13,6 +13,7 @@ import pytest
 from django.conf import settings
 from psycopg import sql
 
+from opssight.settings import env
 from opssight.settings.env import BASE_DIR
 from tests.services import missing
 
@@ -22,8 +23,7 @@ ROLES = ("admin", "owner", "app", "sealer")
 def clean_environment() -> dict[str, str]:
     """This process's, less what would reach another installation."""
     return {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE" and not k.startswith("OPSSIGHT_")} | {
-        name: os.environ[name]
-        for name in ("OPSSIGHT_SECRET_KEY", "OPSSIGHT_FIELD_KEYS", "OPSSIGHT_HASH_KEY", "OPSSIGHT_TRAIL_KEY")
+        name: os.environ[name] for name in env.generated_secrets()
     }
 
 

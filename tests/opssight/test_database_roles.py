@@ -14,6 +14,7 @@ from psycopg.errors import InsufficientPrivilege
 
 from accounts.mfa.models import _code
 from audit import guard
+from audit.sealing.sealer import CannotSeal, catch_up, seal
 from scanning.scanners import toolbox
 from scanning.services import folder_asset, request_scan, run_scan
 from tests.conftest import PASSWORD, enrolled, make_person
@@ -27,6 +28,21 @@ FORBIDDEN = [
     "UPDATE audit_auditpersonal SET salt = ''",
     "DELETE FROM audit_auditpersonal",
     "TRUNCATE audit_auditpersonal",
+    "UPDATE sealing_leaf SET position = 0",
+    "DELETE FROM sealing_leaf",
+    "TRUNCATE sealing_leaf",
+    "UPDATE sealing_node SET level = 0",
+    "UPDATE sealing_checkpoint SET size = 0",
+    "DELETE FROM sealing_checkpoint",
+    "INSERT INTO sealing_pending VALUES (1)",
+    "UPDATE sealing_pending SET entry_id = 1",
+    "TRUNCATE sealing_pending",
+    "DELETE FROM rollups_daycount",
+    "DELETE FROM rollups_dayuser",
+    "UPDATE rollups_dayuser SET user_id = 0",
+    "DROP TRIGGER audit_auditentry_to_outbox ON audit_auditentry",
+    "CREATE OR REPLACE FUNCTION audit_enqueue() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$",
+    "ALTER FUNCTION audit_enqueue() SECURITY INVOKER",
     "ALTER TABLE audit_auditentry DISABLE TRIGGER ALL",
     "DROP TRIGGER audit_auditentry_refuse_update ON audit_auditentry",
     "CREATE OR REPLACE FUNCTION audit_refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$",
@@ -111,7 +127,7 @@ def test_a_new_table_of_the_owner_is_the_apps_too_and_one_of_the_trail_only_to_a
         ("GRANT {owner} TO {sealer}", "is a member of"),
         (
             "GRANT pg_write_all_data TO {app}",
-            "may change audit_auditentry and audit_auditpersonal through another role",
+            "may change audit_auditentry, .*sealing_checkpoint.* through another role",
         ),
         ("GRANT pg_write_all_data TO {sealer}", "through another role"),
     ],
@@ -142,7 +158,8 @@ def test_print_sql_changes_nothing_and_holds_no_password(names, capsys):
     set_up(names, print_sql=True)
     said = capsys.readouterr().out
     assert f'CREATE ROLE "{names["app"]}" LOGIN;' in said
-    assert f'GRANT SELECT, INSERT ON audit_auditentry, audit_auditpersonal TO "{names["app"]}";' in said
+    assert f'GRANT SELECT, INSERT ON audit_auditentry TO "{names["app"]}";' in said
+    assert f'GRANT SELECT, DELETE ON sealing_pending TO "{names["sealer"]}";' in said
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_roles WHERE rolname = ANY(%s)", [list(names.values())])
         assert cursor.fetchone() == (0,)
@@ -180,6 +197,45 @@ def test_the_app_can_not_give_itself_more(server_database):
         app.execute("GRANT UPDATE ON audit_auditentry TO CURRENT_USER")  # a warning: nothing was granted
         with pytest.raises(InsufficientPrivilege):
             app.execute("UPDATE audit_auditentry SET event = 'forged:entry'")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM sealing_pending",
+        "UPDATE rollups_daycount SET failed = 0",
+        "INSERT INTO rollups_dayuser (framework, day, user_id) VALUES ('SOC2', '2026-01-01', 1)",
+        "INSERT INTO sealing_leaf (position, entry_id, hash, quarantined) VALUES (1000000, 1000000, '', false)",
+        "INSERT INTO sealing_node (level, position, hash) VALUES (8, 0, '')",
+        "INSERT INTO sealing_checkpoint (size, at, note, peaks) VALUES (0, now(), '', '')",
+    ],
+)
+def test_the_app_can_not_seal(server_database, statement):
+    with server_database.connect("app") as app:
+        assert app.execute("SELECT count(*) FROM sealing_pending").fetchone()[0] >= 0
+        with pytest.raises(InsufficientPrivilege):
+            app.execute(statement)
+
+
+def test_what_the_app_adds_the_sealer_seals(names):
+    set_up(names)
+    become(names["app"])
+    make_person("Olga")
+    with pytest.raises(CannotSeal, match="OPSSIGHT_SEALER_DATABASE_URL"):
+        seal()
+    assert not catch_up()
+    become(names["sealer"])
+    assert seal() > 0
+    become(names["app"])
+    assert catch_up()
+
+
+def test_a_schema_of_their_own_gives_nobody_another_outbox(server_database):
+    """The trigger's function runs with its owner's rights: it must not look where the caller says."""
+    with server_database.connect("app") as app:
+        app.execute("SET search_path = pg_temp, public")
+        [path] = app.execute("SELECT proconfig FROM pg_proc WHERE proname = 'audit_enqueue'").fetchone()
+        assert path == ["search_path=pg_catalog, pg_temp"]
 
 
 def test_the_sealer_reads_entries_and_nothing_else(server_database):

@@ -13,6 +13,8 @@ from django.utils import timezone
 from accounts.services import issue_setup_link
 from accounts.tokens.services import issue_token
 from audit import guard
+from audit.models import AuditEntry
+from audit.sealing.sealer import seal
 from opssight import health
 from opssight.kernel.logs import HumanFormatter, JsonFormatter
 from opssight.models import Heartbeat
@@ -29,6 +31,7 @@ def alive(db) -> None:
     health._failed.clear()
     for name in health.WORKERS:
         Heartbeat.beat(name)
+    seal()
 
 
 def test_the_process_answers(db):
@@ -36,7 +39,7 @@ def test_the_process_answers(db):
 
 
 def test_ready_means_every_part(alive):
-    assert ready() == (200, {"database": "ok", "migrations": "ok", "trail": "ok", "workers": "ok"})
+    assert ready() == (200, {"database": "ok", "migrations": "ok", "trail": "ok", "sealing": "ok", "workers": "ok"})
 
 
 def test_a_silent_worker_is_named(alive):
@@ -52,10 +55,16 @@ def test_missing_triggers_are_not_ready(alive):
     guard.install(connection)
 
 
+def test_entries_that_nobody_seals_are_not_ready(alive):
+    entry = AuditEntry(event="findings:raised", timestamp=timezone.now() - timedelta(minutes=5))
+    entry.save()
+    assert ready()[1]["sealing"] == "failed"
+
+
 def test_missing_migrations_are_not_ready(alive, monkeypatch):
     health._migrated.clear()
     monkeypatch.setattr(health.MigrationExecutor, "migration_plan", lambda self, targets: ["one"])
-    assert ready() == (503, {"database": "ok", "migrations": "failed", "trail": "ok", "workers": "ok"})
+    assert ready() == (503, {"database": "ok", "migrations": "failed", "trail": "ok", "sealing": "ok", "workers": "ok"})
 
 
 class Lines(logging.Handler):

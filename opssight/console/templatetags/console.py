@@ -14,6 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from audit.models import AuditEntry
+from audit.search import ACTIONS
 from opssight.console import icons
 from opssight.console.counting import figure
 from opssight.console.filters import Asked
@@ -259,8 +260,9 @@ def theme(context: Any) -> str:
 
 @register.simple_tag
 def narrow(asked: Asked, **more: Any) -> str:
-    """The address of the same list, further narrowed."""
-    return asked.address(**{name: str(value) for name, value in more.items()})
+    """The address of the same list, further narrowed; "" widens it."""
+    given = {name: str(value) for name, value in more.items()}
+    return asked.address([name for name, value in given.items() if not value], **{k: v for k, v in given.items() if v})
 
 
 @register.filter
@@ -270,14 +272,43 @@ def actor_key(entry: AuditEntry) -> str:
 
 
 @register.filter
+def is_erased(entry: AuditEntry) -> bool:
+    """Whether the personal part is gone. Each entry had one."""
+    return getattr(entry, "personal", None) is None
+
+
+@register.filter
+def who(entry: AuditEntry) -> str:
+    if is_erased(entry):
+        return f"erased person, account {entry.actor_id}" if entry.actor_id else f"erased, {entry.actor_kind}"
+    return entry.actor_label
+
+
+@register.filter
+def place(entry: AuditEntry) -> str:
+    """Where the entry stands in the log, or that it waits for its place."""
+    leaf = getattr(entry, "leaf", None)
+    return f"#{leaf.position:,}" if leaf else "waits"
+
+
+@register.filter
 def about(entry: AuditEntry) -> str:
     """What an entry is about; where it is no object of ours, the name that was tried."""
     return entry.object_repr or str(entry.details.get("name", "")) or entry.resource_id
 
 
 @register.filter
-def event_key(entry: AuditEntry) -> str:
-    return entry.event or f"{entry.resource_type}:{entry.get_action_display()}"
+def hash_ends(digest: bytes) -> str:
+    told = bytes(digest).hex()
+    return f"{told[:8]}…{told[-8:]}"
+
+
+@register.simple_tag
+def narrow_to_what(asked: Asked, entry: AuditEntry) -> str:
+    """The list narrowed to such entries: those of the event, or changes of this kind to such objects."""
+    if entry.event:
+        return narrow(asked, event=entry.event)
+    return narrow(asked, resource_type=entry.resource_type, action=ACTIONS[entry.action or 0])
 
 
 # How the own page tells of what happened at the way in; others show the event's name.

@@ -141,7 +141,7 @@ class Writes(Resource, List, Retrieve, Update):
         asked = self.get_serializer(data=request.data)
         asked.is_valid(raise_exception=True)
         data, etag = self.represent(self._save(asked))
-        address = reverse(f"{self.resource}-detail", args=[data["uid"]])
+        address = reverse(f"{self.resource}-detail", args=[data[self.lookup_field]])
         return Response(data, status=201, headers={"ETag": etag, "Location": address})
 
     def perform_update(self, serializer: Any) -> None:
