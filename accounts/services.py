@@ -92,8 +92,11 @@ def find_setup_link(token: str, *, at: datetime | None = None) -> SetupLink:
 def use_setup_link(link: SetupLink, user: User) -> None:
     """Spend the link, in the transaction of what it was used for. One of two parallel uses is refused."""
     now = timezone.now()
-    if not SetupLink.objects.open(at=now).filter(pk=link.pk).update(used_at=now):
+    unused = SetupLink.objects.select_for_update().open(at=now).filter(pk=link.pk).first()
+    if unused is None:
         raise LinkNotValid
+    unused.used_at = now
+    unused.save(update_fields=["used_at"])
     events.SETUP_LINK_USED.emit(target=user, first=link.user_id is None)
 
 

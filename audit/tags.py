@@ -42,7 +42,8 @@ EVIDENCE = (
     ),
     Evidence(
         "Attempts that were refused",
-        ("sessions:refused", "mfa:refused", "tokens:refused", "accounts:locked", "access:denied"),
+        ("sessions:refused", "mfa:refused", "tokens:refused", "accounts:locked", "access:denied",
+         "changes:refused"),
         {
             "SOC2": ("CC6.1", "CC7.2"),
             "GDPR": ("32(1)(b)",),
@@ -97,7 +98,7 @@ EVIDENCE = (
     ),
     Evidence(
         "Who looked at what",
-        (READ,),
+        (READ, "records:read", "records:listed", "records:exported"),
         {"SOC2": ("CC6.1",), "ISO27001": ("A.8.3", "A.8.15")},
     ),
     Evidence(
@@ -112,7 +113,7 @@ EVIDENCE = (
     ),
     Evidence(
         "What was found, and what became of it",
-        ("findings:raised", "findings:fixed", "findings:reopened", "scanning.finding"),
+        ("findings:raised", "findings:fixed", "findings:reopened", "findings:rerated", "scanning.finding"),
         {"SOC2": ("CC7.1", "CC7.4"), "GDPR": ("32(1)(b)",), "ISO27001": ("A.8.8",), "PCI_DSS": ("6.3.3",)},
     ),
     Evidence(
@@ -124,7 +125,7 @@ EVIDENCE = (
         "That the trail itself is whole, and what happened when it was not",
         (
             "trail:quarantined", "trail:stopped", "trail:anchor_failed", "trail:anchor_recovered", "trail:verified",
-            "trail:tampered", "trail:recounted",
+            "trail:tampered", "trail:recounted", "trail:unattributed_change",
         ),
         {
             "SOC2": ("CC7.2", "CC7.3"),
@@ -142,6 +143,8 @@ EVIDENCE = (
 
 # Followed by the trail, and evidence for no framework.
 NONE = {
+    "commands:run": "what the command did has entries of its own",
+    "requests:failed": "an error of ours, which changed nothing",
     "compliance.framework": "written from the catalogue that comes with a release",
     "compliance.requirement": "written from the catalogue that comes with a release",
     "compliance.control": "written from the catalogue that comes with a release",

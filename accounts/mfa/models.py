@@ -99,11 +99,13 @@ class RecoveryDevice(ThrottlingMixin, Device):
         return 1
 
     def verify_token(self, token: str) -> bool:
-        """Spend the code; of two parallel uses one is refused, since the update is conditional."""
+        """Spend the code. Runs under the row's lock, so that of two parallel uses one is refused."""
         if not self.verify_is_allowed()[0]:
             return False
-        code = self.codes.filter(code_hash=RecoveryCode.hashed(self, token), used_at=None)
-        if code.update(used_at=timezone.now()):
+        code = self.codes.filter(code_hash=RecoveryCode.hashed(self, token), used_at=None).first()
+        if code:
+            code.used_at = timezone.now()
+            code.save(update_fields=["used_at"])
             self.throttle_reset()
             return True
         self.throttle_increment()

@@ -16,8 +16,10 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 
+from opssight.kernel import reads
 from opssight.kernel.access import Forbidden, Resource, decide, permitted, refusal, resources
 from opssight.kernel.pagination import BadCursor, Page, paginate
+from opssight.kernel.refusals import record_refused_change
 
 if TYPE_CHECKING:
     BaseAdmin = admin.ModelAdmin[Any]
@@ -46,6 +48,7 @@ class KeysetChangeList(ChangeList):
             page = self.page(request, order)
         except BadCursor:
             raise IncorrectLookupParameters from None
+        reads.note_list(self.model, len(page.rows))
         self.result_list: Any = page.rows
         self.result_count = self.full_result_count = len(page.rows)
         self.show_full_result_count = False
@@ -150,6 +153,12 @@ class GuardedAdmin(BaseAdmin):
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         return permitted(super().get_queryset(request), request.user, f"{self.resource}:read")
 
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        obj = super().get_object(request, object_id, from_field)
+        if obj is not None and request.method == "GET":
+            reads.note_object(obj)
+        return obj
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return KeysetChangeList
 
@@ -174,6 +183,10 @@ class GuardedAdmin(BaseAdmin):
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         obj = context.get("original")
+        if request.method == "POST" and (wrong := context["adminform"].form.errors):
+            record_refused_change(
+                request.user, 400, None, wrong, action="UPDATE" if obj else "CREATE", model=self.model, target=obj
+            )
         if self.console and obj is not None:
             context["console_url"] = reverse(self.console, args=[obj.uid])
         return super().render_change_form(request, context, *args, **kwargs)

@@ -19,6 +19,8 @@ from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from opssight.kernel import reads
+
 M = TypeVar("M", bound=Model)
 DEFAULT_LIMIT, MAX_LIMIT = 50, 200
 
@@ -210,7 +212,10 @@ class KeysetPagination(BasePagination):
     """`{"next", "previous", "results"}`; a view may state `page_order`, by default newest first."""
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
-        return self.take(partial(paginate, queryset, getattr(view, "page_order", ["-id"])), request)
+        rows = self.take(partial(paginate, queryset, getattr(view, "page_order", ["-id"])), request)
+        if model := getattr(queryset, "model", None):  # not every list is one of one table
+            reads.note_list(model, len(rows))
+        return rows
 
     def take(self, page: Callable[[str | None, int], Page[Any]], request: Request) -> list[Any]:
         """The page that the request's cursor and limit name."""
@@ -222,6 +227,8 @@ class KeysetPagination(BasePagination):
             self.page = page(request.query_params.get("cursor"), int(asked))
         except BadCursor:
             raise ValidationError({"cursor": "is not one that this list gave"}) from None
+        if rows := self.page.rows:
+            reads.note_list(type(rows[0]), len(rows))
         return self.page.rows
 
     def _url(self, cursor: str | None) -> str | None:

@@ -72,6 +72,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django_otp.middleware.OTPMiddleware",
     "opssight.kernel.actor.ActorMiddleware",
+    "opssight.kernel.reads.ReadsMiddleware",
     "accounts.middleware.SessionEpochMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -170,7 +171,7 @@ ANCHOR_FILE = env.text("OPSSIGHT_ANCHOR_FILE", "")
 ANCHOR_URL = env.webhook("OPSSIGHT_ANCHOR_URL")
 ANCHOR_SECRET = env.secret("OPSSIGHT_ANCHOR_SECRET") if ANCHOR_URL else ""
 AUDITLOG_LOGENTRY_MODEL = "audit.AuditEntry"
-AUDITLOG_STORE_JSON_CHANGES = False
+AUDITLOG_STORE_JSON_CHANGES = True
 AUDITLOG_DISABLE_ON_RAW_SAVE = False
 
 # --- jobs -------------------------------------------------------------------------------------------------------
@@ -228,6 +229,11 @@ CELERY_BEAT_SCHEDULE = {
     # At the full hour rather than an hour after the start, so that restarts don't put it off.
     "evaluate-controls": {"task": "compliance.tasks.evaluate_controls", "schedule": crontab(minute=0)},
 }
+if not EMBEDDED:  # SQLite has no second writer to look out for
+    CELERY_BEAT_SCHEDULE["tell-unattributed-changes"] = {
+        "task": "audit.tasks.tell_unattributed_changes",
+        "schedule": 60.0,
+    }
 
 # --- API --------------------------------------------------------------------------------------------------------
 

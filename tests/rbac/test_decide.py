@@ -15,6 +15,7 @@ from opssight.kernel.access import decide, permitted
 from rbac import grants, role_book, services
 from rbac.models import DenyRule, Role, RoleAssignment, Unit, UnitPath
 from scanning.models import Asset, AssetGroupGrant, AssetUserGrant, Finding, Scan, Severity
+from tests.rows import untold
 
 NOW = timezone.now()
 ROLES = ["employee", "developer", "auditor", "officer", "administrator", "custom", "custom-child"]
@@ -82,6 +83,11 @@ def dates(span: tuple[int, int | None]) -> dict[str, object]:
 
 def build(rule_set: dict) -> User:
     """The organisation of one example. Rows are written past the services, which would refuse some of them."""
+    with untold():
+        return _built(rule_set)
+
+
+def _built(rule_set: dict) -> User:
     user, group = User.objects.create(email="someone@example.org"), Group.objects.create(name="some group")
     user.groups.add(group)
     units = planted(rule_set["parents"])

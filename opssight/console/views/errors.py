@@ -10,6 +10,7 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from opssight.kernel.access import RefusedByPolicy, StepUpNeeded, record_denial
 from opssight.kernel.errors import Refusal, problem_json
+from opssight.kernel.refusals import SAFE, record_refused_change
 
 
 def _answer(request: HttpRequest, status: int, title: str, detail: str) -> HttpResponse:
@@ -65,6 +66,8 @@ class RefusalMiddleware:
         if isinstance(exception, StepUpNeeded):
             return _to_step_up(request)
         if isinstance(exception, Refusal):
+            if request.method not in SAFE and not isinstance(exception, RefusedByPolicy):
+                record_refused_change(request.user, exception.status, exception)
             title = "Not allowed" if exception.status == 403 else "Not done"
             return _answer(request, exception.status, title, exception.detail)
         return None

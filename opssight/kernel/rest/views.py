@@ -16,6 +16,7 @@ from rest_framework.response import Response
 from rest_framework.utils.encoders import JSONEncoder
 from rest_framework.viewsets import GenericViewSet
 
+from opssight.kernel import reads
 from opssight.kernel.errors import Refusal
 from opssight.kernel.guards import GuardedMixin
 from opssight.kernel.jobs import Job
@@ -107,6 +108,7 @@ class Retrieve:
 
     def retrieve(self: Any, request: Request, *args: Any, **kwargs: Any) -> Response:
         obj = self.get_object()
+        reads.note_object(obj)
         if "fields" in request.query_params:  # a part of the object is not its version
             return Response(self.get_serializer(obj).data)
         data, etag = self.represent(obj)
