@@ -16,7 +16,6 @@ from audit.reports.serializers import ReportSerializer
 from audit.reports.services import CHOICES, check_reach, period_of, report
 from audit.search import Conditions, Search
 from audit.serializers import EntrySerializer
-from opssight.kernel import reads
 from opssight.kernel.pagination import KeysetPagination
 from opssight.kernel.rest.views import List, Resource, Retrieve
 
@@ -64,8 +63,7 @@ class TrailViewSet(Resource, List, Retrieve):
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Newest first, of those that fit all parameters."""
         search = Search(self.get_queryset(), conditions_of(request))
-        rows = self.paginator.take(search.page, request)  # type: ignore[union-attr]
-        reads.note_list(AuditEntry, len(rows))
+        rows = self.paginator.take(search.page, request, AuditEntry)  # type: ignore[union-attr]
         return self.get_paginated_response(self.get_serializer(rows, many=True).data)
 
     @extend_schema(

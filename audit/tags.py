@@ -75,9 +75,9 @@ EVIDENCE = (
     Evidence(
         "Which rights were given, to whom, by whom, and taken away again",
         (
-            "roles:assigned", "roles:revoked", "groups:member_added", "groups:member_removed", "assignments:changed", "denies:made", "denies:lifted", "grants:made",
-            "grants:revoked", "rbac.role", "rbac.rolepermission", "rbac.roleassignment", "rbac.denyrule", "auth.group",
-            "scanning.assetusergrant", "scanning.assetgroupgrant",
+            "roles:assigned", "roles:revoked", "groups:member_added", "groups:member_removed", "assignments:changed",
+            "denies:made", "denies:lifted", "grants:made", "grants:revoked", "rbac.role", "rbac.rolepermission",
+            "rbac.roleassignment", "rbac.denyrule", "auth.group", "scanning.assetusergrant", "scanning.assetgroupgrant",
         ),
         {
             "SOC2": ("CC6.2", "CC6.3"),

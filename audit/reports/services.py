@@ -30,7 +30,7 @@ class NoReport(Refusal):
     def __init__(self, errors: dict[str, str]) -> None:
         super().__init__(" ".join(errors.values()))
         self.errors = errors
-        self.more = {"errors": {name: [sentence] for name, sentence in errors.items()}}  # type: ignore[misc]
+        self.more = {"errors": {name: [sentence] for name, sentence in errors.items()}}
 
 
 class BrokenLog(Refusal):

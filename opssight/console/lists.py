@@ -16,19 +16,17 @@ M = TypeVar("M", bound=Model)
 
 def page_of(request: HttpRequest, rows: QuerySet[M], order: Sequence[str]) -> Page[M]:
     """The page that the address asks for; the first one where its cursor is not one that this list gave."""
-    page = page_by(request, partial(paginate, rows, order))
-    reads.note_list(rows.model, len(page.rows))
-    return page
+    return page_by(request, rows.model, partial(paginate, rows, order))
 
 
-def page_by(request: HttpRequest, page: Callable[[str | None], Page[M]]) -> Page[M]:
+def page_by(request: HttpRequest, model: type[M], page: Callable[[str | None], Page[M]]) -> Page[M]:
+    """The same for a list of `model` that has a way of its own to make pages."""
     try:
         found = page(request.GET.get("cursor"))
     except BadCursor:
         messages.warning(request, "That page of the list can't be found any more. This is the first one.")
         found = page(None)
-    if found.rows:
-        reads.note_list(type(found.rows[0]), len(found.rows))
+    reads.note_list(model, len(found.rows))
     return found
 
 

@@ -212,13 +212,13 @@ class KeysetPagination(BasePagination):
     """`{"next", "previous", "results"}`; a view may state `page_order`, by default newest first."""
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
-        rows = self.take(partial(paginate, queryset, getattr(view, "page_order", ["-id"])), request)
-        if model := getattr(queryset, "model", None):  # not every list is one of one table
-            reads.note_list(model, len(rows))
-        return rows
+        page = partial(paginate, queryset, getattr(view, "page_order", ["-id"]))
+        return self.take(page, request, getattr(queryset, "model", None))
 
-    def take(self, page: Callable[[str | None, int], Page[Any]], request: Request) -> list[Any]:
-        """The page that the request's cursor and limit name."""
+    def take(
+        self, page: Callable[[str | None, int], Page[Any]], request: Request, model: type[Model] | None
+    ) -> list[Any]:
+        """The page that the request's cursor and limit name. Not every list is one of one `model`."""
         self.request = request
         asked = request.query_params.get("limit", str(DEFAULT_LIMIT))
         if not asked.isascii() or not asked.isdigit() or len(asked) > 4 or not 1 <= int(asked) <= MAX_LIMIT:
@@ -227,8 +227,8 @@ class KeysetPagination(BasePagination):
             self.page = page(request.query_params.get("cursor"), int(asked))
         except BadCursor:
             raise ValidationError({"cursor": "is not one that this list gave"}) from None
-        if rows := self.page.rows:
-            reads.note_list(type(rows[0]), len(rows))
+        if model is not None:
+            reads.note_list(model, len(self.page.rows))
         return self.page.rows
 
     def _url(self, cursor: str | None) -> str | None:

@@ -144,7 +144,6 @@ NOT_AUDITED = {
     "sealing.leaf": "the sealed trail itself",
     "sealing.node": "the sealed trail itself",
     "sealing.pending": "its outbox",
-    "sealing.verification": "what the last verification found; its end is an event",
     "access.accesstrace": "a log of its own, kept for 30 days; that there was a refusal has its entry",
     "rbac.unitpath": "follows from units",
     "compliance.result": "written once; each is told by controls:evaluated",

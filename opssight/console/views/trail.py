@@ -66,8 +66,7 @@ def trail(request: HttpRequest) -> HttpResponse:
         return render(request, "audit/trail.html", {**context, "problems": problems}, status=400)
     conditions = form.conditions()
     search = Search(_entries(request), conditions)
-    page = page_by(request, partial(search.page, limit=DEFAULT_LIMIT))
-    reads.note_list(AuditEntry, len(page.rows))
+    page = page_by(request, AuditEntry, partial(search.page, limit=DEFAULT_LIMIT))
     context |= {
         "page": page,
         "limit": LIMIT,
