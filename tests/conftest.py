@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.cache import cache
@@ -17,6 +18,7 @@ from accounts.models import User
 from accounts.services import create_account
 from accounts.step_up import KEY as STEP_UP
 from audit import guard
+from audit.models import AuditEntry
 from rbac.services import assign_role
 
 PASSWORD = "a long enough passphrase"
@@ -80,19 +82,27 @@ def client_for(db: None) -> Callable[..., Client]:
     return sign_in
 
 
+@pytest.fixture
+def _numbers_begin_anew(django_db_blocker: Any) -> Iterator[None]:
+    """A flush leaves SQLite's last number of entries as it was, and the next test's trail would have a gap."""
+    yield
+    if connection.vendor == "sqlite":
+        with django_db_blocker.unblock(), connection.cursor() as cursor:
+            cursor.execute("DELETE FROM sqlite_sequence WHERE name = %s", [AuditEntry._meta.db_table])
+
+
 @pytest.fixture(autouse=True)
 def _trail_can_be_flushed(request: pytest.FixtureRequest) -> Iterator[None]:
     """A test that commits ends with a flush, which the guard refuses: taken off before it, put back behind it."""
     marks = request.node.iter_markers("django_db")
     commits = "transactional_db" in request.fixturenames or any(mark.kwargs.get("transaction") for mark in marks)
     if commits:
-        request.getfixturevalue("transactional_db")  # set up before this fixture, so torn down after it
+        # Set up before this fixture, so torn down after it, the later of them first.
+        request.getfixturevalue("_numbers_begin_anew")
+        request.getfixturevalue("transactional_db")
     yield
     if commits:
         guard.remove(connection)
-        if connection.vendor == "sqlite":  # entries are numbered without gaps, so the next test begins at 1 again
-            with connection.cursor() as cursor:
-                cursor.execute("DELETE FROM sqlite_sequence WHERE name = 'audit_auditentry'")
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from tests.browser.conftest import AXE, NARROW, WIDE, Stage, Visitor, code, resi
 from tests.services import missing
 
 # An address that is no page: it answers a machine, or leads on to a page that is looked at by itself.
-NO_PAGE = {"healthz", "readyz", "^api(?:/.*)?$", "trail/export"}
+NO_PAGE = {"healthz", "readyz", "^api(?:/.*)?$", "trail/export", "verify.py"}
 NO_ADMIN_PAGE = tuple(f"admin/{kind}" for kind in ("login/", "logout/", "autocomplete/", "jsi18n/", "r/", "(?P<url>"))
 # Looked at below, in each state in which they show themselves.
 SOLO = {"sign-in", "sign-in/second-step", "sign-in/enrol", "set-up/<str:token>", "step-up"}

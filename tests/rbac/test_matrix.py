@@ -4,6 +4,7 @@ The person holds the role at the unit `own` and may only read at the unit `seen`
 them. What a role gives is read from its own table of effects, not from the code that decides.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -16,6 +17,8 @@ from django.urls import reverse
 
 from accounts.models import User
 from accounts.tokens.services import issue_token
+from audit.sealing.models import Checkpoint
+from audit.sealing.sealer import seal
 from opssight.kernel.access import resources
 from rbac import role_book, services
 from rbac.models import Role, RoleAssignment, RoleEffect, Unit
@@ -27,7 +30,7 @@ ROLES = ["employee", "developer", "analyst", "auditor", "officer", "administrato
 NOWHERE = "01a20bd9-1d59-7949-b8ec-209801f0f979"
 READS = {"assets:read", "scans:read", "findings:read", "assignments:read", "denies:read", "grants:read"}
 WRITING = {"compliance/evaluate", "compliance/<str:key>/evaluate", "assets/<uuid:uid>/scan"}  # console pages by POST
-NAMED_BY = {"controls": "key", "groups": "name"}  # others by their uid
+NAMED_BY = {"checkpoints": "size", "controls": "key", "groups": "name"}  # others by their uid
 BY_LABEL = {"mfa": "mfa.totpdevice", "trail": "audit.auditentry", "grants": "scanning.assetusergrant"}
 
 
@@ -40,8 +43,13 @@ class Question(NamedTuple):
     about: str
 
     def ask(self, client: Client, name: str = NOWHERE) -> HttpResponse:
-        path = "/" + self.address.replace("<uuid:uid>", name).replace("<str:key>", name)
-        return client.generic(self.method, path, "{}", content_type="application/json", headers={"if-match": "*"})
+        path = "/" + re.sub(
+            "<int:\\w+>", "0" if name == NOWHERE else name, re.sub("<(?:uuid|str):\\w+>", name, self.address)
+        )
+        answer = client.generic(self.method, path, "{}", content_type="application/json", headers={"if-match": "*"})
+        if answer.streaming:
+            list(answer.streaming_content)  # a file is closed at its end
+        return answer
 
 
 def questions() -> list[Question]:
@@ -94,6 +102,9 @@ def made(about: str, unit: Unit) -> Any:
     """An object of a resource in a unit, or of the organisation; made as for the admin's leak tests."""
     if about == "groups":
         return Group.objects.create(name=unit.name)
+    if about == "checkpoints":
+        seal()
+        return Checkpoint.objects.latest("id")
     model = resources[about].model
     return MAKE[BY_LABEL.get(about) or model._meta.label_lower](unit)
 
