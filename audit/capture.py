@@ -129,8 +129,16 @@ def _in_one_transaction(model: type[models.Model]) -> None:
     @wraps(save_base)
     def save(self: models.Model, *args: Any, **kwargs: Any) -> None:
         using = kwargs.get("using") or router.db_for_write(type(self), instance=self)
-        with transaction.atomic(using=using, savepoint=False):
-            save_base(self, *args, **{**kwargs, "using": using})
+        kwargs["using"] = using
+        connection = connections[using]
+        if not connection.in_atomic_block:
+            with transaction.atomic(using=using):
+                return save_base(self, *args, **kwargs)
+        try:
+            save_base(self, *args, **kwargs)
+        except BaseException:  # as a block of `atomic` without a savepoint, for a quarter of its price
+            connection.needs_rollback = True
+            raise
 
     model.save_base = save  # type: ignore[method-assign]
 

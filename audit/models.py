@@ -7,6 +7,7 @@ removes the person and leaves every proof intact.
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, ClassVar, NoReturn, Self
 
 from auditlog.models import AbstractLogEntry, LogEntryManager
@@ -18,7 +19,7 @@ from django.db.models.lookups import In
 from django.utils import timezone
 
 from audit import writing
-from audit.canonical import instant
+from audit.canonical import canonical, instant
 from opssight.kernel import actor as actors
 from opssight.kernel.appendonly import AppendOnly, AppendOnlyQuerySet
 from opssight.kernel.ids import new_uid
@@ -59,9 +60,13 @@ COVERED: dict[int, dict[str, str]] = {
 }
 
 
+_COLUMNS = {schema: (tuple(names), itemgetter(*names.values())) for schema, names in COVERED.items()}
+
+
 def covered(row: Mapping[str, Any]) -> dict[str, Any]:
     """The canonical content of an entry, from the values of its columns as the ORM reads them."""
-    content = {name: row[column] for name, column in COVERED[row["schema_v"]].items()}
+    names, columns_of = _COLUMNS[row["schema_v"]]
+    content = dict(zip(names, columns_of(row), strict=True))
     content["uid"], content["timestamp"] = str(content["uid"]), instant(content["timestamp"])
     return content
 
@@ -247,7 +252,7 @@ class AuditEntry(AbstractLogEntry):
         return covered(self.__dict__)
 
     def expected_mac(self) -> str:
-        return writing.mac(self.covered())
+        return writing.mac(canonical(self.covered()))
 
     # --- writing, once ---
 

@@ -22,7 +22,6 @@ from opssight.kernel.events import register
 UNATTRIBUTED = register("trail:unattributed_change", severity="critical", security=True)
 
 LIST = "audit_unattributed"
-NEWEST = 100  # entries of the object that are looked at: more than one transaction writes beside another's
 TOLD_AT_ONCE, NAMED = 1000, 100
 OPERATIONS = {"INSERT": "CREATE", "UPDATE": "UPDATE", "DELETE": "DELETE"}
 
@@ -51,8 +50,9 @@ def _statements() -> list[str]:
         " operation text NOT NULL, account text NOT NULL DEFAULT session_user,"
         " application text NOT NULL DEFAULT current_setting('application_name'))",
         "CREATE OR REPLACE FUNCTION audit_note(kind text, key text, operation text) RETURNS void LANGUAGE plpgsql"
-        f" AS $$ BEGIN PERFORM 1 FROM (SELECT txid FROM {ENTRIES} WHERE resource_type = kind AND resource_id = key"
-        f" ORDER BY id DESC LIMIT {NEWEST}) recent WHERE txid = pg_current_xact_id();"
+        # In the order of the index, where the own ones are among the first.
+        f" AS $$ BEGIN PERFORM 1 FROM {ENTRIES} WHERE resource_type = kind AND resource_id = key"
+        " AND txid = pg_current_xact_id() ORDER BY timestamp DESC, id DESC LIMIT 1;"
         f" IF NOT FOUND THEN INSERT INTO {LIST} (resource_type, resource_id, operation) VALUES (kind, key, operation);"
         " END IF; END $$",
     ]

@@ -8,7 +8,6 @@ tests/bench/trail_save.py). Whatever way an entry takes, it comes through `compo
 import hmac
 import secrets
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -17,7 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from audit import receipts
-from audit.canonical import canonical, clean, digest, text_of
+from audit.canonical import clean, digest, quickly
 from audit.followed import masked_data
 from audit.followed import told as told_of
 from audit.tags import VERSION as TAGS_VERSION
@@ -72,7 +71,8 @@ def compose(
         person[FILTER] = told.pop(FILTER)
     if actor.impersonator is not None:
         person["impersonator"] = clean(str(actor.impersonator))
-    side: Columns = {"address": actor.address, "data": person, "salt": secrets.token_hex(SALT_BYTES)}
+    salts = secrets.token_hex(2 * SALT_BYTES)
+    side: Columns = {"address": actor.address, "data": person, "salt": salts[: 2 * SALT_BYTES]}
     entry = {
         "uid": new_uid(),
         "schema_v": SCHEMA,
@@ -95,16 +95,16 @@ def compose(
         "session": actor.session,
         "compliance_tags": list(tags_of(event, resource_type, action)),
         "tags_version": TAGS_VERSION,
-        "personal_digest": digest(side["salt"], {**person, "address": actor.address}),
-        "salt": secrets.token_hex(SALT_BYTES),
+        "personal_digest": digest(side["salt"], quickly({**person, "address": actor.address})),
+        "salt": salts[2 * SALT_BYTES :],
         **further,
     }
-    entry["mac"] = mac(covered(entry))
+    entry["mac"] = mac(quickly(covered(entry)))
     return entry, side
 
 
-def mac(content: dict[str, Any]) -> str:
-    return hmac.digest(settings.TRAIL_KEY.encode(), canonical(content), "sha256").hex()
+def mac(content: bytes) -> str:
+    return hmac.digest(settings.TRAIL_KEY.encode(), content, "sha256").hex()
 
 
 def insert(entry: Columns, side: Columns, using: str) -> int:
@@ -157,9 +157,11 @@ class _Insert:
 
 def _adapter(field: Any) -> Callable[[Any, BaseDatabaseWrapper], Any] | None:
     if isinstance(field, models.JSONField):
-        return lambda value, connection: text_of(value)
-    if isinstance(field, models.DateTimeField | models.UUIDField):
-        return partial(field.get_db_prep_value, prepared=True)
+        return lambda value, connection: quickly(value).decode()
+    if isinstance(field, models.DateTimeField):
+        return lambda value, connection: connection.ops.adapt_datetimefield_value(value)
+    if isinstance(field, models.UUIDField):
+        return lambda value, connection: value if connection.features.has_native_uuid_field else value.hex
     return None
 
 
