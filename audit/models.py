@@ -108,15 +108,11 @@ class AuditEntryQuerySet(AppendOnlyQuerySet["AuditEntry"]):
 
 
 class AuditEntryManager(LogEntryManager.from_queryset(AuditEntryQuerySet)):  # type: ignore[misc]
-    """Entries of ORM changes carry the id that links carry, as those of events do: one object, one history."""
+    """An entry made by django-auditlog carries the id that links carry, as all do: one object, one history."""
 
     def log_create(self, instance: models.Model, *args: Any, **kwargs: Any) -> Any:
         kwargs.setdefault("resource_id", str(getattr(instance, "uid", instance.pk)))
         return super().log_create(instance, *args, **kwargs)
-
-    def log_m2m_changes(self, changed: Any, instance: models.Model, *args: Any, **kwargs: Any) -> Any:
-        kwargs.setdefault("resource_id", str(getattr(instance, "uid", instance.pk)))
-        return super().log_m2m_changes(changed, instance, *args, **kwargs)
 
 
 class AuditEntry(AbstractLogEntry):

@@ -258,6 +258,17 @@ def test_the_quick_way_makes_the_bytes_of_the_definition(db, text, changes, data
     assert str(read.row.uid) == str(entry.uid)
 
 
+def test_a_moment_that_was_given_a_zone_is_another_moment(db, unguarded):
+    """SQLite takes any text; who reads it would see two hours less."""
+    [entry] = write()
+    if connection.vendor == "sqlite":
+        run("UPDATE audit_auditentry SET timestamp = timestamp || '+02:00' WHERE id = %s", entry.pk)
+    else:
+        run("UPDATE audit_auditentry SET timestamp = timestamp - interval '2 hours' WHERE id = %s", entry.pk)
+    [found] = reading.read([entry.pk], using="default")
+    assert not found.genuine
+
+
 # --- the tree ---
 
 
