@@ -293,8 +293,8 @@ def place(entry: AuditEntry) -> str:
 
 @register.filter
 def about(entry: AuditEntry) -> str:
-    """What an entry is about; where it is no object of ours, the name that was tried."""
-    return entry.object_repr or str(entry.details.get("name", "")) or entry.resource_id
+    """What an entry is about; where it is no object of ours, the name that was tried; of a list, the kind."""
+    return entry.object_repr or str(entry.details.get("name", "")) or entry.resource_id or entry.resource_type
 
 
 @register.filter
