@@ -23,9 +23,7 @@ class ServedAdmin(GuardedAdmin):
     task = "Who may do what"
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        if (
-            db_field.remote_field.model is Group
-        ):  # named by all who give rights
+        if db_field.remote_field.model is Group:  # named by all who give rights
             kwargs["queryset"] = Group.objects.order_by("name")
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
