@@ -94,6 +94,7 @@ PRIVILEGED = {
     "assignments:create",
     "assignments:update",
     "assignments:delete",
+    "denies:update",
     "denies:delete",
     "grants:create",
     "groups:update",

@@ -20,7 +20,7 @@ from opssight.kernel.errors import Refusal
 from rbac import events
 from rbac.decide import answer
 from rbac.holdings import forget, read_holdings
-from rbac.models import DenyRule, Role, RoleAssignment, Unit
+from rbac.models import DenyRule, Role, RoleAssignment, Unit, UnitPath
 from rbac.units import create_unit, root_unit, save_unit
 
 __all__ = ["create_unit", "root_unit", "save_unit"]
@@ -38,8 +38,38 @@ class Overlaps(Refusal):
     status = 409
 
 
+class TakenAway(Refusal):
+    """What was to be changed is not there any more: saving it would bring it back."""
+
+    status = 409
+
+
 class LastAdministrator(Refusal):
     status = 409
+
+
+@contextmanager
+def in_turn() -> Iterator[None]:
+    """Rights change one after the other: what a change has read and decided on is still so when it commits.
+
+    Else a right given to a group passes by somebody who joins it in the same moment, and of two administrators each
+    may take the other away. The lock is on the root unit, before any other row's, so that no two wait for each other;
+    whoever only refers to the unit does not wait.
+    """
+    with transaction.atomic():
+        list(Unit.objects.roots().select_for_update(no_key=True).values_list("pk"))
+        forget()
+        yield
+
+
+def stored(row: Any) -> Any:
+    """The row as it stands in the database; None for a new one. TakenAway where it has gone."""
+    if row.pk is None:
+        return None
+    found = type(row)._default_manager.filter(pk=row.pk).first()
+    if found is None:
+        raise TakenAway("It was taken away meanwhile.")
+    return found
 
 
 def check_permission(user: Any, resource: str, action: str, obj: models.Model | None = None) -> bool:
@@ -67,17 +97,18 @@ def assign_role(
     return save_assignment(assignment, by=by)
 
 
-@transaction.atomic
 def save_assignment(assignment: RoleAssignment, *, by: User | None = None) -> RoleAssignment:
     """Give a role, or change the dates and reason of one that was given."""
     with keep_an_administrator():
-        new = assignment.pk is None
+        before = stored(assignment)
         assignment.full_clean()
         if by is not None:
+            if before is not None:
+                check(by, "assignments:update", before, about=before.unit)
             _may_give(assignment, by)
         _refuse_overlap(assignment)
         assignment.save()
-        event = events.ROLE_ASSIGNED if new else events.ASSIGNMENT_CHANGED
+        event = events.ROLE_ASSIGNED if before is None else events.ASSIGNMENT_CHANGED
         event.emit(
             target=assignment,
             role=assignment.role.key,
@@ -87,10 +118,10 @@ def save_assignment(assignment: RoleAssignment, *, by: User | None = None) -> Ro
     return assignment
 
 
-@transaction.atomic
 def revoke_assignment(assignment: RoleAssignment, *, by: User | None = None) -> None:
     """Take a role away at once. The trail keeps that it was held."""
     with keep_an_administrator():
+        stored(assignment)
         if by is not None:
             check(by, "assignments:delete", assignment)
         events.ROLE_REVOKED.emit(
@@ -118,20 +149,19 @@ def not_to_oneself(user: User | None, group: Group | None, by: User) -> None:
 
 
 def held_at(user: User, unit: Unit) -> set[str]:
-    """What `user` holds at `unit` by roles, less what is denied there."""
+    """What `user` holds by roles at `unit` and all below it, less what is denied anywhere there."""
     held = read_holdings(user, at=timezone.now())
     above = set(unit_ids_above(unit))
+    there = above | set(UnitPath.objects.filter(ancestor=unit).values_list("descendant_id", flat=True))
     return {
         permission
         for permission in held.permissions()
         if any(grant.place.at_root or grant.place.unit in above for grant in held.for_permission(permission))
-        and not any(deny.place.at_root or deny.place.unit in above for deny in held.denies_of(permission))
+        and not any(deny.place.at_root or deny.place.unit in there for deny in held.denies_of(permission))
     }
 
 
 def unit_ids_above(unit: Unit) -> list[int]:
-    from rbac.models import UnitPath
-
     return list(UnitPath.objects.filter(descendant=unit).values_list("ancestor_id", flat=True))
 
 
@@ -150,13 +180,16 @@ def _refuse_overlap(assignment: RoleAssignment) -> None:
 # --- denies -------------------------------------------------------------------------------------------------------
 
 
-@transaction.atomic
 def save_deny(deny: DenyRule, *, by: User | None = None) -> DenyRule:
+    """Deny, or change a deny. Not one that is about oneself: whoever shortens, moves or renames it lifts it."""
     with keep_an_administrator():
-        verb = "update" if deny.pk else "create"
+        before = stored(deny)
         deny.full_clean()
         if by is not None:
-            check(by, f"denies:{verb}", deny, about=deny.unit)
+            check(by, f"denies:{'create' if before is None else 'update'}", deny, about=deny.unit)
+            if before is not None:
+                check(by, "denies:update", before, about=before.unit)
+                not_to_oneself(before.user, before.group, by)
         deny.save()
         events.PERMISSION_DENIED.emit(
             target=deny, permission=deny.permission, unit=str(deny.unit), account=str(deny.subject)
@@ -164,15 +197,16 @@ def save_deny(deny: DenyRule, *, by: User | None = None) -> DenyRule:
     return deny
 
 
-@transaction.atomic
 def remove_deny(deny: DenyRule, *, by: User | None = None) -> None:
     """Lift a deny. Not for oneself, since that gives a right back."""
-    if by is not None:
-        check(by, "denies:delete", deny)
-        not_to_oneself(deny.user, deny.group, by)
-    events.DENY_LIFTED.emit(target=deny, permission=deny.permission, account=str(deny.subject))
-    deny.delete()
-    forget()
+    with in_turn():
+        before = stored(deny)
+        if by is not None:
+            check(by, "denies:delete", before)
+            not_to_oneself(before.user, before.group, by)
+        events.DENY_LIFTED.emit(target=deny, permission=deny.permission, account=str(deny.subject))
+        deny.delete()
+        forget()
 
 
 # --- the last administrator ---------------------------------------------------------------------------------------
@@ -192,17 +226,19 @@ def administrators() -> list[User]:
 
 @contextmanager
 def keep_an_administrator() -> Iterator[None]:
-    """Refuses a change that would take the last one away. Runs in the change's own transaction."""
-    before = bool(administrators())
-    yield
-    forget()
-    if before:
-        refuse_without_administrator()
+    """Refuses a change that would take the last one away. The change's transaction, and its turn."""
+    with in_turn():
+        before = bool(administrators())
+        yield
+        forget()
+        if before:
+            refuse_without_administrator()
 
 
 def refuse_without_administrator() -> None:
-    if not administrators():
-        raise LastAdministrator("This would leave nobody who can give rights. Make another administrator first.")
+    with in_turn():
+        if not administrators():
+            raise LastAdministrator("This would leave nobody who can give rights. Make another administrator first.")
 
 
 def permissions_of(user: User) -> list[str]:

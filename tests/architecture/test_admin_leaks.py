@@ -78,6 +78,7 @@ def control(unit: Unit) -> Control:
 MAKE: dict[str, Callable[[Unit], Model]] = {
     "accounts.user": person,
     "mfa.totpdevice": lambda unit: enrolled(person(unit)),
+    "auth.group": lambda unit: Group.objects.create(name=f"group {unit.name}"),
     "rbac.unit": lambda unit: create_unit(f"below {unit.name}", parent=unit),
     "rbac.role": lambda unit: Role.objects.create(key=f"role-{unit.name}", name=f"Role {unit.name}"),
     "rbac.roleassignment": assignment,

@@ -222,7 +222,7 @@ def test_explanations_and_the_access_page_show_grants(olga, eve, asset, client_f
         ("findings:read", "pay alone", "Leads", "on call"),
     }
     page = client.get(f"/access?user={eve.email}")
-    assert [str(row.content_object) for row in page.context["ending"]] == ["pay"]
+    assert [str(row.content_object) for row, _ in page.context["ending"]] == ["pay"]
     assert "pay alone" in page.content.decode()
     assert "covers for Dev" in page.content.decode()
     mine = client_for(eve).get("/api/v1/explain/holdings").json()

@@ -170,7 +170,7 @@ class Delete:
 def _locked(view: Any, tags: list[str]) -> Any:
     """The object, in sight and allowed before it is locked; ChangedMeanwhile where its version is none of `tags`."""
     seen = view.get_object()
-    locked = view.queryset.model._default_manager.select_for_update().get(pk=seen.pk)
+    locked = type(seen)._default_manager.select_for_update().get(pk=seen.pk)
     _, etag = view.represent(locked)
     if etag not in tags and "*" not in tags:
         raise ChangedMeanwhile("It was changed since you read it. Read it again, then decide.")
