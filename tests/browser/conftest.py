@@ -145,7 +145,8 @@ def objects(stage: Stage) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
+def browser(django_db_setup: None) -> Iterator[Any]:
+    """Opened after the suite's database, so that it's closed before it: while the loop is marked, Django drops none."""
     try:
         from playwright.sync_api import expect, sync_playwright
     except ImportError:
@@ -229,6 +230,7 @@ class Visitor:
     @contextmanager
     def of_nobody(self) -> Iterator["Visitor"]:
         """For one test: signed out, on a wide screen; at its end nothing may have gone wrong unseen."""
+        self.page.goto("about:blank")  # the last test's page may ask for news, which nobody is refused
         self.context.clear_cookies()
         resize(self.page, WIDE)
         self.page.emulate_media(color_scheme="light")
