@@ -56,7 +56,8 @@ openapi: .venv/.requirements ## write the API's OpenAPI description anew
 
 bench: .venv/.requirements ## measure clean clone to first finding, the API beside a bare view, rights beside guardian
 	@$(PYTHON) tests/bench/first_finding.py
-	@home=$$(mktemp -d); trap 'rm -rf "$$home"' EXIT; OPSSIGHT_TEST_HOME="$$home" $(PY) tests/bench/api.py; $(PY) tests/bench/access.py
+	@home=$$(mktemp -d); trap 'rm -rf "$$home"' EXIT; OPSSIGHT_TEST_HOME="$$home" $(PY) tests/bench/api.py; $(PY) tests/bench/access.py; \
+	  OPSSIGHT_TEST_HOME="$$home" $(PY) tests/bench/sign_in.py
 
 # In the data folder, as nothing of it runs outside the browser tests; the lock file holds its digest.
 $(AXE): tests/browser/package-lock.json

@@ -2,11 +2,13 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 
 from accounts import services
 from accounts.models import User, normalise_email
+from opssight.kernel.access import decide
 from opssight.kernel.admin import GuardedAdmin
 from opssight.kernel.errors import Refusal
 
@@ -30,6 +32,16 @@ class UserAdmin(GuardedAdmin):
     list_filter = ["kind", "is_active"]
     search_fields = ["email", "name"]
     ordering = ["email"]
+    actions = ["unlock"]
+
+    @admin.action(description="Lift the lock after failed sign-ins", permissions=["unlock"])
+    def unlock(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        for user in queryset:
+            lifted = services.unlock(user)
+            messages.info(request, f"{user.email}: {'unlocked' if lifted else 'was not locked'}.")
+
+    def has_unlock_permission(self, request: HttpRequest) -> bool:
+        return decide(request.user, "lockouts:delete").allowed
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
         return ["email"] if obj else ["is_active"]

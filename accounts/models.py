@@ -93,13 +93,19 @@ class SetupLinkQuerySet(models.QuerySet["SetupLink"]):
 
 
 class SetupLink(models.Model):
-    """A one-time link with which the first officer takes possession of a new installation, or a person of an account.
+    """A one-time link with which the first officer takes possession of a new installation, or a person of an account;
+    or one with which a person who forgot the password sets a new one.
 
     Only the keyed hash of its token is kept. Without `user` it creates the first account.
     """
 
+    class Purpose(models.TextChoices):
+        SETUP = "setup", "Set-up"
+        RESET = "reset", "New password"
+
     token_hash = models.CharField(max_length=64, unique=True)
     user = models.ForeignKey(User, on_delete=models.CASCADE, null=True, blank=True, related_name="setup_links")
+    purpose = models.CharField(max_length=5, choices=Purpose, default=Purpose.SETUP)
     created_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True, blank=True)

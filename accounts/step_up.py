@@ -13,6 +13,12 @@ class StepUpRequired(StepUpNeeded):
     """Asked for by what is done, whatever the policies say."""
 
 
+def require_step_up_here(request: HttpRequest) -> None:
+    """The same for a page: raises what leads to /step-up and back."""
+    if not is_stepped_up(request):
+        raise StepUpRequired("This needs your second factor again.")
+
+
 def note_step_up(request: HttpRequest) -> None:
     """The factor was proved now: at sign-in, or again."""
     request.session[KEY] = timezone.now().timestamp()

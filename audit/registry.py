@@ -49,10 +49,10 @@ def register_lower_apps() -> None:
     """The models of accounts and rbac, which stand below and can't name the trail."""
     from django.contrib.auth.models import Group
 
-    from accounts.mfa.models import RecoveryCode, RecoveryDevice, TOTPDevice
+    from accounts.mfa.models import FactorReset, MessageDevice, Passkey, RecoveryCode, RecoveryDevice, TOTPDevice
     from accounts.models import SetupLink, User
     from accounts.tokens.models import Token
-    from rbac.access.models import Policy, Zone
+    from rbac.access.models import FactorRule, Policy, Zone
     from rbac.models import DenyRule, Role, RoleAssignment, RolePermission, Unit
 
     throttle = ("throttling_failure_timestamp", "throttling_failure_count")
@@ -61,6 +61,12 @@ def register_lower_apps() -> None:
     audited(TOTPDevice, secret=("secret_encrypted",), ignore=("last_step", "last_used_at", *throttle))
     audited(RecoveryDevice, ignore=throttle)
     audited(RecoveryCode, secret=("code_hash",))
+    audited(
+        Passkey, ignore=("last_used_at", "last_challenge", "sign_count", "backup_state", "public_key", "credential_id")
+    )
+    counted = ("sent_at", "sends", "sends_since", "code_hash", "code_expires_at", "last_used_at")
+    audited(MessageDevice, secret=("address_encrypted",), ignore=(*counted, *throttle))
+    audited(FactorReset)
     audited(Token, secret=("secret_hash",), ignore=("last_used_at",))
     audited(Group)
     audited(Unit)
@@ -69,4 +75,5 @@ def register_lower_apps() -> None:
     audited(RoleAssignment)
     audited(DenyRule)
     audited(Policy)
+    audited(FactorRule)
     audited(Zone)

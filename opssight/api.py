@@ -7,6 +7,8 @@ from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework.routers import SimpleRouter
 
+import accounts.api
+import accounts.mfa.api
 import accounts.tokens.api
 import audit.api
 import compliance.api
@@ -21,7 +23,16 @@ DESCRIPTION = Path(__file__).parent / "openapi.json"
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 _names: set[str] = set()
-for subject in (compliance.api, scanning.api, audit.api, rbac.api, rbac.access.api, accounts.tokens.api):
+for subject in (
+    compliance.api,
+    scanning.api,
+    audit.api,
+    rbac.api,
+    rbac.access.api,
+    accounts.tokens.api,
+    accounts.mfa.api,
+    accounts.api,
+):
     for name, viewset in subject.routes:
         if name in _names:
             raise ValueError(f"two resources are called {name}")

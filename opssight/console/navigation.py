@@ -27,6 +27,8 @@ PLACES = {
     "my-security": "my-security",
     "access": "access",
     "renew-codes": "my-security",
+    "remove-factor": "my-security",
+    "change-password": "my-security",
     "api-guide": "my-security",
 }
 

@@ -9,13 +9,15 @@ import base64
 import binascii
 import ipaddress
 import os
+import re
 import secrets
 import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from dotenv import dotenv_values
@@ -93,6 +95,27 @@ def networks(name: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
     return _read(name, lambda: [ipaddress.ip_network(item) for item in listed(name, [])])
 
 
+@dataclass(frozen=True)
+class Outside:
+    """Where outgoing calls may go beside public addresses."""
+
+    hosts: frozenset[str]
+    networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
+
+
+def outside(name: str) -> Outside:
+    """Host names and networks (CIDR, or single addresses), comma-separated."""
+    hosts, nets = set(), []
+    for item in listed(name, []):
+        try:
+            nets.append(ipaddress.ip_network(item))
+        except ValueError:
+            if not HOST.fullmatch(item) or item.rpartition(".")[2].isdigit():
+                raise _stop(name, f"{item!r} is neither a host name nor a network such as 10.0.0.0/8") from None
+            hosts.add(item.lower())
+    return Outside(frozenset(hosts), tuple(nets))
+
+
 def address(name: str, default: str) -> str:
     """A base address such as https://ops.example: scheme http or https, a host, no path, query or user."""
     value = text(name, default).rstrip("/")
@@ -143,6 +166,46 @@ def broker(name: str) -> str:
     if parts.scheme not in BROKERS or not parts.hostname:
         raise _stop(name, f"must begin with one of {', '.join(f'{scheme}://' for scheme in BROKERS)} and name a host")
     return value
+
+
+HOST = re.compile(r"(?i)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
+
+
+def mail(name: str) -> dict[str, Any]:
+    """The mail server of smtp://user:password@host:port (smtps:// for TLS from the start), or {} where none is named.
+
+    smtp:// turns to TLS before anything is said, unless the server is on this machine.
+    """
+    value = confidential(name)
+    if not value:
+        return {}
+    parts = _url(name, value)
+    if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
+        raise _stop(name, "must read smtp://user:password@host:port or smtps://…")
+    over_tls = parts.scheme == "smtps"
+    return {
+        "host": parts.hostname,
+        "port": parts.port or (465 if over_tls else 587),
+        "user": unquote(parts.username or ""),
+        "password": unquote(parts.password or ""),
+        "ssl": over_tls,
+        "tls": not over_tls and parts.hostname not in LOOPBACK,
+    }
+
+
+def readable(name: str) -> Path | None:
+    """The file that `name` gives, which must be there to be read; None where it is unset."""
+    value = os.environ.get(name, "")
+    if value and not (os.path.isfile(value) and os.access(value, os.R_OK)):
+        raise _stop(name, f"{value} is no file that can be read")
+    return Path(value) if value else None
+
+
+def required(because: str, **values: str) -> None:
+    """Stop where a setting is empty that another one makes necessary."""
+    for name, value in values.items():
+        if not value:
+            raise _stop(name, f"is missing: {because} needs it")
 
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
 from django.utils import timezone
 from django_otp import DEVICE_ID_SESSION_KEY
 
@@ -119,6 +120,16 @@ def halfway(first: str, *, is_enrolled: bool) -> str:
 def half_a_minute_passes(email: str) -> None:
     """As far as the account's app can tell: the code that it shows now was not used yet."""
     TOTPDevice.objects.filter(user__email=email).update(last_step=-1)
+
+
+def steps_up_long_ago(email: str) -> None:
+    """As far as the account's sessions can tell."""
+    user = User.objects.get(email=email)
+    for row in Session.objects.all():
+        kept = SessionStore(session_key=row.session_key)
+        if kept.get("_auth_user_id") == str(user.pk):
+            kept[STEP_UP] = 0
+            kept.save()
 
 
 def before_its_first_person() -> str:

@@ -16,7 +16,11 @@ from tests.services import missing
 NO_PAGE = {"healthz", "readyz", "^api(?:/.*)?$"}
 NO_ADMIN_PAGE = tuple(f"admin/{kind}" for kind in ("login/", "logout/", "autocomplete/", "jsi18n/", "r/", "(?P<url>"))
 # Looked at below, in each state in which they show themselves.
-SOLO = {"sign-in", "sign-in/second-step", "sign-in/enrol", "set-up/<str:token>", "step-up"}
+SOLO = {
+    "sign-in", "sign-in/second-step", "sign-in/enrol", "sign-in/enrol/passkey", "sign-in/enrol/message/<str:channel>",
+    "sign-in/forgotten", "sign-in/passkey", "sign-in/passkey/options/<str:use>", "sign-in/message/<str:channel>",
+    "set-up/<str:token>", "step-up", "my-security/factors/<uuid:uid>/remove", "my-security/factors/<uuid:uid>/name",
+}  # fmt: skip
 
 
 def is_admin_page(address: str) -> bool:
@@ -283,6 +287,45 @@ def test_enrolment(window, look, stage):
 def test_the_second_step(query, window, look, stage):
     window.holds(stage.halfway(f"Tove{len(query)}", is_enrolled=True))
     window.page.goto(f"/sign-in/second-step{query}")
+    look()
+
+
+@pytest.mark.parametrize(
+    "address", ["/sign-in/enrol/passkey", "/sign-in/enrol/message/sms", "/sign-in/enrol/message/email"]
+)
+def test_other_kinds_of_factor(address, window, look, stage):
+    window.holds(stage.halfway(f"Other{address[-5:]}", is_enrolled=False))
+    window.page.goto(address)
+    look()
+    if address.endswith("email"):
+        window.page.get_by_role("button", name="Send a code").click()
+        window.page.wait_for_selector("#code")
+        look()
+
+
+def test_a_forgotten_password(nobody, look):
+    nobody.goto("/sign-in/forgotten")
+    look()
+    nobody.fill("[name=email]", "nobody@example.org")
+    nobody.click("main button")
+    assert "Look into your mailbox" in nobody.title() or nobody.is_visible("text=Look into your mailbox")
+    look()
+
+
+def test_ones_own_factors(window, look, stage):
+    person = stage.person("Fritz")
+    window.holds(stage.session(person["email"]))
+    page = window.page
+    page.goto("/my-security/password")
+    look()
+    page.goto("/my-security")
+    page.get_by_role("link", name="Take off authenticator app").click()
+    look()
+    window.watch.allow(409)
+    page.get_by_role("button", name="Take it off").click()
+    assert page.is_visible("[role=alert]")
+    look()
+    page.goto("/step-up?level=passkey")
     look()
 
 

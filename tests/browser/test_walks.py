@@ -24,7 +24,7 @@ def signed_in(visitor: Visitor, email: str = "olga@example.org") -> Any:
 
 def sign_out(page: Any) -> None:
     page.get_by_role("button", name="account of").click()
-    page.get_by_role("button", name="Sign out").click()
+    page.locator("#account").get_by_role("button", name="Sign out").click()
     heading(page, "Sign in")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import pytest
+from axes.models import AccessAttempt
 from django.contrib import admin
 from django.http import HttpResponse
 from django.test import Client
@@ -63,16 +64,17 @@ def questions() -> list[Question]:
 
 
 QUESTIONS = questions()
+OWN = {"tokens", "mfa", "my-security"}  # one's own, whatever the role; see below and tests/accounts/mfa
 IN_UNITS = {"grants", *(resource.name for resource in resources.values() if resource.unit)}
 ABOUT_UNITS = [q for q in QUESTIONS if q.about in IN_UNITS]
-ABOUT_ALL = [q for q in QUESTIONS if q.about and q.about not in IN_UNITS and q.about != "tokens"]
+ABOUT_ALL = [q for q in QUESTIONS if q.about and q.about not in IN_UNITS and q.about not in OWN]
 WITHOUT_OBJECT = [q for q in QUESTIONS if not q.about]
 
 
 def test_the_map_was_read():
     """Each address lands in one of the lists, and every kind of object that sits in a unit is among them."""
     assert {q.about for q in ABOUT_UNITS} == {"assets", "scans", "findings", "assignments", "denies", "grants"}
-    assert {q.about for q in QUESTIONS if q.about} <= {"tokens", *resources}
+    assert {q.about for q in QUESTIONS if q.about} <= {*OWN, *resources}
     assert len(QUESTIONS) > 60
     assert {"findings", "scans/<uuid:uid>/progress", "trail", "access"} <= {q.address for q in QUESTIONS}
 
@@ -91,7 +93,10 @@ def with_objects(asked: list[Question], unit: Unit) -> Iterator[tuple[Question, 
 def made(about: str, unit: Unit) -> Any:
     """An object of a resource in a unit, or of the organisation; made as for the admin's leak tests."""
     model = resources[about].model
-    return MAKE[BY_LABEL.get(about) or model._meta.label_lower](unit)
+    obj = MAKE[BY_LABEL.get(about) or model._meta.label_lower](unit)
+    if about == "lockouts":
+        AccessAttempt.objects.create(username=obj.email, ip_address="203.0.113.9", failures_since_start=9)
+    return obj
 
 
 def mat() -> User:

@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
+from accounts.strength import DEMANDS, NAMES
 from audit.models import AuditEntry
 from opssight.console import icons
 from opssight.console.counting import figure
@@ -181,6 +182,8 @@ def in_minutes(length: timedelta) -> str:
 # --- words --------------------------------------------------------------------------------------------------------
 
 register.filter("figure", figure)
+register.filter("factor_name", lambda level: NAMES.get(level, level))
+register.filter("factor_demand", lambda level: DEMANDS.get(level, level))
 
 
 @register.filter

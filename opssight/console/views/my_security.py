@@ -1,16 +1,20 @@
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from accounts.mfa.models import RecoveryDevice, TOTPDevice
-from accounts.mfa.services import CODES, codes_left
+from accounts.mfa.messages import channels
+from accounts.mfa.models import RecoveryDevice
+from accounts.mfa.services import CODES, codes_left, factors_of
 from accounts.models import User
 from audit.models import AuditEntry
 from opssight.kernel import events
+from opssight.kernel.access import factor_needed
 from opssight.kernel.guards import guarded
 
 SHOWN = 15
 # What concerns one's own way in: also what others tried in one's name.
-EVENTS = [name for name in events.registry if name.startswith(("sessions:", "mfa:", "setup:", "accounts:"))]
+EVENTS = [
+    name for name in events.registry if name.startswith(("sessions:", "mfa:", "setup:", "accounts:", "passwords:"))
+]
 
 
 @guarded("me:read")
@@ -18,14 +22,16 @@ def my_security(request: HttpRequest) -> HttpResponse:
     """One's own, and nothing of anybody else: this page asks for no permission beyond one's own account."""
     user = request.user
     assert isinstance(user, User)
-    app = TOTPDevice.objects.filter(user=user, confirmed=True).first()
+    factors = factors_of(user)
     kit = RecoveryDevice.objects.filter(user=user).first()
     trail = AuditEntry.objects.all()
     mine = trail.about(user) | trail.by(user)
-    for device in (app, kit):
-        mine = mine | trail.about(device) if device else mine
+    for device in [*factors, *([kit] if kit else [])]:
+        mine = mine | trail.about(device)
     page = {
-        "app": app,
+        "factors": factors,
+        "needed": factor_needed(user),
+        "channels": channels(),
         "left": codes_left(user),
         "codes": CODES,
         "entries": list(mine.filter(event__in=EVENTS).select_related("personal").order_by("-id")[:SHOWN]),
