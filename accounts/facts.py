@@ -5,7 +5,6 @@ from typing import Any
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts.step_up import KEY
 from accounts.strength import LEVELS
 from opssight.kernel.facts import MISSING, Duration, Level, register
 
@@ -15,7 +14,7 @@ def factor(request: HttpRequest) -> str:
     user: Any = request.user
     if not user.is_authenticated:
         return "none"
-    if user.scopes is not None:
+    if user.by_token:
         return "token"
     return session_level(user)
 
@@ -30,8 +29,8 @@ def factor_age(request: HttpRequest) -> Any:
     """A token proved no factor, so it has no age."""
     if factor(request) in ("none", "token"):
         return MISSING
-    at = request.session.get(KEY)
-    return MISSING if at is None else max(0, int(timezone.now().timestamp() - at))
+    login = getattr(request, "login", None)
+    return MISSING if login is None else max(0, int((timezone.now() - login.stepped_up_at).total_seconds()))
 
 
 register("factor", Level(LEVELS), "what stands behind the request, the weakest first", factor)

@@ -18,10 +18,10 @@ from django_otp import DEVICE_ID_SESSION_KEY
 from django_otp.models import Device
 
 from accounts import events
+from accounts.logins.services import keep
 from accounts.mail import send_now, tell
-from accounts.middleware import EPOCH
 from accounts.models import SetupLink, User, normalise_email
-from accounts.step_up import note_step_up
+from accounts.strength import proved
 from opssight.kernel.crypto import keyed_hash
 from opssight.kernel.errors import Refusal
 from opssight.kernel.http import client_address
@@ -57,8 +57,7 @@ def set_active(user: User, active: bool) -> None:
     if user.is_active == active:
         return
     user.is_active = active
-    user.auth_epoch += 1
-    user.save(update_fields=["is_active", "auth_epoch"])
+    user.save(update_fields=["is_active"])
     event = events.ACCOUNT_ACTIVATED if active else events.ACCOUNT_DEACTIVATED
     event.emit(target=user)
 
@@ -68,8 +67,7 @@ def change_password(user: User, password: str) -> None:
     """Set a new password and end every session that the old one opened. The account's mailbox is told."""
     validate_password(password, user)
     user.set_password(password)
-    user.auth_epoch += 1
-    user.save(update_fields=["password", "auth_epoch"])
+    user.save(update_fields=["password"])  # which ends everything
     events.PASSWORD_CHANGED.emit(target=user)
     tell(
         user,
@@ -82,9 +80,8 @@ def change_password(user: User, password: str) -> None:
 def change_own_password(request: HttpRequest, user: User, password: str) -> None:
     """Change it within a session: that one stays, under a new id, and all others end."""
     change_password(user, password)
-    request.session.cycle_key()
     update_session_auth_hash(request, user)
-    request.session[EPOCH] = user.auth_epoch
+    keep(request, user)
 
 
 def send_reset_link(email: str) -> None:
@@ -211,16 +208,15 @@ def axes_username(request: HttpRequest | None, credentials: dict[str, Any] | Non
     return normalise_email(given)
 
 
-def start_session(request: HttpRequest, user: User, device: Device) -> None:
-    """Sign in with both factors proved: a new session id, the epoch and the factor kept in it."""
+def start_session(request: HttpRequest, user: User, device: Device, *, with_password: bool = True) -> None:
+    """Sign in with both factors proved: a new session id, the factor kept in it, and a row that can be ended."""
     user.backend = "accounts.backends.PasswordBackend"
     with transaction.atomic():
         login(request, user)
-        request.session[EPOCH] = user.auth_epoch
-        note_step_up(request)
         request.session[DEVICE_ID_SESSION_KEY] = device.persistent_id
         user.otp_device = device  # type: ignore[attr-defined]
-        events.SIGNED_IN.emit(target=user, factor=device.name)
+        factors = proved(device.method, with_password=with_password)
+        events.SIGNED_IN.emit(target=user, factor=device.name, factors=factors)
 
 
 def end_session(request: HttpRequest) -> None:

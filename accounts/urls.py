@@ -1,7 +1,9 @@
 from django.urls import path
 
 from accounts import views
+from accounts.logins import views as logins
 from accounts.mfa import views as mfa
+from accounts.tokens import views as tokens
 
 urlpatterns = [
     path("sign-in", views.sign_in, name="sign-in"),
@@ -16,6 +18,11 @@ urlpatterns = [
     path("sign-out", views.sign_out, name="sign-out"),
     path("set-up/<str:token>", views.set_up, name="set-up"),
     path("step-up", mfa.step_up, name="step-up"),
+    path("not-me/<str:token>", logins.not_me_by_mail, name="not-me-by-mail"),
+    path("my-security/not-me", logins.not_me, name="not-me"),
+    path("my-security/sessions/others/end", logins.end_others, name="end-other-sessions"),
+    path("my-security/sessions/<uuid:uid>/end", logins.end_session, name="end-session"),
+    path("my-security/tokens/<uuid:uid>/revoke", tokens.revoke, name="revoke-token"),
     path("my-security/recovery-codes", mfa.renew_codes, name="renew-codes"),
     path("my-security/password", views.change_password, name="change-password"),
     path("my-security/factors/<uuid:uid>/remove", mfa.remove_factor, name="remove-factor"),

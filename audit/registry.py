@@ -51,7 +51,7 @@ def register_lower_apps() -> None:
 
     from accounts.mfa.models import FactorReset, MessageDevice, Passkey, RecoveryCode, RecoveryDevice, TOTPDevice
     from accounts.models import SetupLink, User
-    from accounts.tokens.models import Token
+    from accounts.tokens.models import SigningKey, Token
     from rbac.access.models import FactorRule, Policy, Zone
     from rbac.models import DenyRule, Role, RoleAssignment, RolePermission, Unit
 
@@ -68,6 +68,7 @@ def register_lower_apps() -> None:
     audited(MessageDevice, secret=("address_encrypted",), ignore=(*counted, *throttle))
     audited(FactorReset)
     audited(Token, secret=("secret_hash",), ignore=("last_used_at",))
+    audited(SigningKey, secret=("private_encrypted",))
     audited(Group)
     audited(Unit)
     audited(Role, m2m=("parents",))

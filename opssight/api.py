@@ -8,6 +8,7 @@ from django.views.decorators.csrf import csrf_exempt
 from rest_framework.routers import SimpleRouter
 
 import accounts.api
+import accounts.logins.api
 import accounts.mfa.api
 import accounts.tokens.api
 import audit.api
@@ -29,6 +30,7 @@ for subject in (
     audit.api,
     rbac.api,
     rbac.access.api,
+    accounts.logins.api,
     accounts.tokens.api,
     accounts.mfa.api,
     accounts.api,
@@ -53,6 +55,7 @@ def unknown(request: HttpRequest, **kwargs: str) -> HttpResponse:
 
 urlpatterns = [
     *router.urls,
+    *accounts.tokens.api.urlpatterns,
     path("me", MeViewSet.as_view({"get": "read"}), name="me"),
     path("explain", rbac.api.ExplainViewSet.as_view({"get": "read"}), name="explain"),
     path("explain/holdings", rbac.api.HoldingsViewSet.as_view({"get": "read"}), name="holdings"),

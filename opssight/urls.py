@@ -4,11 +4,13 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
+from accounts.tokens.jwt_views import jwks
 from opssight import api, health
 
 urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
+    path(".well-known/jwks.json", jwks, name="jwks"),
     path("api/v1/", include(api.urlpatterns)),
     re_path(r"^api(?:/.*)?$", api.unknown),
     path("admin/login/", admin.site.login),

@@ -151,9 +151,10 @@ class MfaViewSet(Resource):
         return services.confirm_enrolment(user, code)[0]
 
     def destroy(self, request: Request, uid: UUID) -> Response:
-        """Take a factor off at once; not the last one that lets the caller in. Sessions opened with it end."""
+        """Take a factor off at once; not the last one that lets the caller in. Every other session and every token
+        ends, and this one too where it stands on that factor."""
         _managing(request)
-        services.remove_factor(_own(request, uid))
+        proof.remove(request._request, _own(request, uid))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     @extend_schema(methods=["GET"], responses=CodesLeft)

@@ -127,8 +127,7 @@ def confirm_enrolment(request: HttpRequest, user: User, channel: str, code: str)
         refused = services.refusal(device)
         right = refused is None and device.verify_token(services.tidy(code), ticket_of(request))
         if right:
-            for old in MessageDevice.objects.filter(user=user, channel=channel, confirmed=True):
-                old.delete()
+            services.replace(user, MessageDevice.objects.filter(user=user, channel=channel, confirmed=True))
             codes = services.confirm(device)
     if refused:
         raise refused

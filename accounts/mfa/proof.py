@@ -8,13 +8,14 @@ from django_otp import DEVICE_ID_SESSION_KEY
 from django_otp.models import Device
 
 from accounts.facts import session_level
+from accounts.logins.services import keep
 from accounts.mfa import events, services
 from accounts.models import User
 from accounts.pending import KEY as PENDING
 from accounts.pending import allow_enrolment, destination
 from accounts.services import start_session
-from accounts.step_up import StepUpRequired, note_step_up, require_step_up_here
-from accounts.strength import DEMANDS, NAMES, is_enough
+from accounts.step_up import StepUpRequired, require_step_up_here
+from accounts.strength import DEMANDS, NAMES, is_enough, proved
 from opssight.kernel.access import factor_needed
 from opssight.kernel.errors import Refusal
 
@@ -49,7 +50,7 @@ def let_in(request: HttpRequest, user: User, device: Device) -> HttpResponse:
 
 
 def step_up(request: HttpRequest, device: Device) -> None:
-    """A factor was proved again: the session stands on it from now on, under a new id.
+    """A factor was proved again: the session stands on it from now on.
 
     TooWeak for one that is weaker than what the session stands on: it would make an old proof look fresh.
     """
@@ -57,21 +58,31 @@ def step_up(request: HttpRequest, device: Device) -> None:
     if not is_enough(device.level, stood_on):
         raise TooWeak(f"This session was opened with {NAMES[stood_on]}: use that again.")
     stand_on(request, device)
-    request.session.cycle_key()
-    events.STEPPED_UP.emit(target=_person(request), factor=device.name, level=device.level)
 
 
 def stand_on(request: HttpRequest, device: Device) -> None:
+    """Under a new session id."""
+    request.session.cycle_key()
     request.session[DEVICE_ID_SESSION_KEY] = device.persistent_id
     _person(request).otp_device = device  # type: ignore[attr-defined]
-    note_step_up(request)
+    factors = proved(device.method, with_password=False)
+    events.STEPPED_UP.emit(target=_person(request), factor=device.name, level=device.level, factors=factors)
 
 
 def after_adding(request: HttpRequest, device: Device) -> None:
     """A factor was added within a session, and so proved: one that is as strong takes over, as it may have replaced
-    the one that the session stands on."""
+    the one that the session stands on, which ended all others."""
+    keep(request, _person(request))
     if is_enough(device.level, session_level(request.user)):
         stand_on(request, device)
+
+
+def remove(request: HttpRequest, factor: Device) -> None:
+    """Take a factor off and end every session and token, but for this one where it stands on another factor."""
+    stands_on_it = _person(request).otp_device.persistent_id == factor.persistent_id  # type: ignore[attr-defined]
+    user = services.remove_factor(factor)
+    if not stands_on_it:
+        keep(request, user)
 
 
 def require_to_manage(request: HttpRequest) -> None:
@@ -87,7 +98,7 @@ def require_to_manage(request: HttpRequest) -> None:
 def start_passkey_session(request: HttpRequest, passkey: Device) -> None:
     """Without a password: the device verified its user, so the passkey stands for both factors."""
     request.session.flush()
-    start_session(request, passkey.user, passkey)
+    start_session(request, passkey.user, passkey, with_password=False)
 
 
 def _person(request: HttpRequest) -> User:

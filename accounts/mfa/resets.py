@@ -55,8 +55,7 @@ def approve_reset(reset: FactorReset, *, by: User) -> None:
     user = User.objects.select_for_update().get(pk=reset.user_id)
     services.remove_all(user)
     user.set_unusable_password()
-    user.auth_epoch += 1
-    user.save(update_fields=["password", "auth_epoch"])
+    user.save(update_fields=["password"])  # which ends everything
     events.RESET_APPROVED.emit(target=reset, account=user.email)
     transaction.on_commit(
         lambda: current_app.send_task("accounts.tasks.send_new_beginning", args=[user.pk]), robust=True

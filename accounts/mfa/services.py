@@ -1,6 +1,7 @@
 """Enrolling second factors, proving them, and taking them off again."""
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from django.db import transaction
@@ -8,6 +9,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 from django_otp.models import Device
 
+from accounts.logins.services import end_everything
 from accounts.mail import tell
 from accounts.mfa import events
 from accounts.mfa.codes import CODES, codes_left, make_where_none, renew_codes
@@ -98,14 +100,20 @@ def confirm_enrolment(user: User, code: str) -> tuple[TOTPDevice, list[str]]:
         refused = refusal(device)
         right = refused is None and device.verify_token(code)
         if right:
-            for old in TOTPDevice.objects.filter(user=user, confirmed=True):
-                old.delete()
+            replace(user, TOTPDevice.objects.filter(user=user, confirmed=True))
             codes = confirm(device)
     if refused:
         raise refused
     if not right:
         raise WrongCode(_hint(device, code))
     return device, codes
+
+
+def replace(user: User, earlier: Iterable[Any]) -> None:
+    """What was there before counts no more, nor does any session or token of the account."""
+    for old in earlier:
+        old.delete()
+        end_everything(user)
 
 
 @transaction.atomic
@@ -125,8 +133,9 @@ def confirm(factor: Any) -> list[str]:
 
 
 @transaction.atomic
-def remove_factor(factor: Any) -> None:
-    """Take a factor off. LastFactor where what is left would not do for signing in, or for the roles held."""
+def remove_factor(factor: Any) -> User:
+    """Take a factor off, and end every session and token. LastFactor where what is left would not do for signing in,
+    or for the roles held."""
     user = User.objects.select_for_update().get(pk=factor.user_id)  # two at once must not each count on the other
     left = [other for other in factors_of(user) if (type(other), other.pk) != (type(factor), factor.pk)]
     needed = factor_needed(user)
@@ -140,6 +149,8 @@ def remove_factor(factor: Any) -> None:
         f"“{factor.name}” can no longer be used to sign in as you. If that was not you, tell your security officer.",
     )
     factor.delete()
+    end_everything(user)
+    return user
 
 
 @transaction.atomic

@@ -324,7 +324,7 @@ def remove_factor(request: HttpRequest, uid: UUID) -> HttpResponse:
     problem = ""
     if request.method == "POST":
         try:
-            services.remove_factor(factor)
+            proof.remove(request, factor)
             notes.success(request, f"“{factor.name}” was taken off your account.")
             return redirect("my-security")
         except Refusal as refusal:

@@ -29,6 +29,7 @@ PLACES = {
     "renew-codes": "my-security",
     "remove-factor": "my-security",
     "change-password": "my-security",
+    "not-me": "my-security",
     "api-guide": "my-security",
 }
 

@@ -194,7 +194,7 @@ def refusal(
     detail = " ".join(decision.reasons)
     if STEP_UP not in decision.obligations:
         return RefusedByPolicy(detail, permission, target, decision.policy)
-    by_token = getattr(user, "scopes", None) is not None
+    by_token = getattr(user, "by_token", False)
     address = step_up_address(decision.level)
     how = "Sign in to the console for it: no token can." if by_token else f"Open {address}, then repeat the request."
     needed = StepUpNeeded(f"{detail} {how}", permission, target, decision.policy)

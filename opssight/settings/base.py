@@ -50,6 +50,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "accounts.apps.AccountsConfig",
     "accounts.mfa.apps.MfaConfig",
+    "accounts.logins.apps.LoginsConfig",
     "accounts.tokens.apps.TokensConfig",
     "rbac.apps.RbacConfig",
     "rbac.access.apps.AccessConfig",
@@ -70,7 +71,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django_otp.middleware.OTPMiddleware",
     "opssight.kernel.actor.ActorMiddleware",
-    "accounts.middleware.SessionEpochMiddleware",
+    "accounts.middleware.LoginMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -238,9 +239,20 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "requeue-overdue-jobs": {"task": "opssight.tasks.requeue_overdue_jobs", "schedule": 30.0},
     "purge-idempotency-records": {"task": "opssight.tasks.purge_idempotency_records", "schedule": 3600.0},
+    "purge-sessions": {"task": "accounts.logins.tasks.purge_sessions", "schedule": 3600.0},
     "purge-access-traces": {"task": "rbac.access.tasks.purge_traces", "schedule": 3600.0},
     # At the full hour rather than an hour after the start, so that restarts don't put it off.
     "evaluate-controls": {"task": "compliance.tasks.evaluate_controls", "schedule": crontab(minute=0)},
+}
+
+# --- JWT --------------------------------------------------------------------------------------------------------
+
+JWT_ALGORITHM = env.choice("OPSSIGHT_JWT_ALGORITHM", ["EdDSA", "RS256", "HS256"], "EdDSA")
+JWT_REFRESH_LIFETIME = timedelta(days=7)
+SIMPLE_JWT = {  # keys, audience and issuer: accounts.tokens.signed
+    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=30),
+    "REFRESH_TOKEN_LIFETIME": JWT_REFRESH_LIFETIME,
+    "TOKEN_TYPE_CLAIM": "type",
 }
 
 # --- API --------------------------------------------------------------------------------------------------------
@@ -265,7 +277,7 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.0",
     "TITLE": "OpsSight",
-    "DESCRIPTION": "The API of OpsSight. Sign in by session or by `Authorization: Bearer` with a token.",
+    "DESCRIPTION": "The API of OpsSight. Sign in by session or by `Authorization: Bearer` with an API token or JWT.",
     "VERSION": "1",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "SERVE_PUBLIC": True,
@@ -320,7 +332,10 @@ SESSION_COOKIE_NAME = "__Host-session" if HTTPS else "session"
 CSRF_COOKIE_NAME = "__Host-csrf" if HTTPS else "csrf"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_HTTPONLY = True
-SESSION_COOKIE_AGE = 12 * 3600
+DEVICE_COOKIE_NAME = "__Host-device" if HTTPS else "device"
+# NIST SP 800-63B-4 §2.2.3 for two factors: a day at most, and an hour without use.
+SESSION_COOKIE_AGE = env.integer("OPSSIGHT_SESSION_HOURS", 12, low=1, high=24) * 3600
+SESSION_IDLE = timedelta(minutes=env.integer("OPSSIGHT_SESSION_IDLE_MINUTES", 60, low=2, high=24 * 60))
 CSRF_FAILURE_VIEW = "opssight.console.views.errors.csrf_failed"
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 

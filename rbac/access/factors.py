@@ -12,14 +12,13 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from accounts.logins.models import Login
 from accounts.mfa.services import enrolled
 from accounts.models import User
 from accounts.strength import DEMANDS, LEVELS, is_enough
-from opssight.kernel import facts
 from opssight.kernel.access import STEP_UP, Decision, FactorNeeded
-from opssight.kernel.actor import request_memory
+from opssight.kernel.actor import current_request, request_memory
 from opssight.kernel.errors import Refusal
-from opssight.kernel.facts import MISSING
 from rbac.access import events, gate
 from rbac.access.models import FactorRule
 from rbac.holdings import Holdings, forget, holdings
@@ -81,24 +80,29 @@ def factor_needed(user: Any) -> FactorNeeded:
 
 
 def unmet(user: Any) -> Decision | None:
-    """The refusal of a session whose factor is too weak or too old for the roles held; None where it will do.
+    """The refusal of a sign-in whose factor is too weak or too old for the roles held; None where it will do.
 
-    About sessions alone: a token was made by one, and what it may be used for is for policies to say.
+    Of the console or for JWTs. An API token was made by one, and what it may be used for is for policies to say.
     """
-    level = facts.read("factor")
-    if level in ("none", "token", MISSING):
+    login: Login | None = getattr(current_request(), "login", None)
+    if login is None:
         return None
     needed = factor_needed(user)
     roles = ", ".join(needed.roles[:3])
-    if not is_enough(level, needed.level):
-        sentence = f"As {roles} you sign in with {DEMANDS[needed.level]}."
-        return Decision(False, (sentence,), (STEP_UP,), f"second factor of {roles}", needed.level)
-    age = facts.read("factor_age")
-    if needed.max_age is not None and (age is MISSING or timedelta(seconds=age) > needed.max_age):
+    if not is_enough(login.level, needed.level):
+        return _refused(user, f"As {roles} you sign in with {DEMANDS[needed.level]}.", f"second factor of {roles}")
+    if needed.max_age is not None and timezone.now() - login.stepped_up_at > needed.max_age:
         minutes = int(needed.max_age.total_seconds() // 60)
         sentence = f"In your role the second factor is asked for every {minutes} minutes."
-        return Decision(False, (sentence,), (STEP_UP,), "age of the second factor", needed.level)
+        return _refused(user, sentence, "age of the second factor")
     return None
+
+
+def _refused(user: Any, sentence: str, policy: str) -> Decision:
+    """No JWT can step up; its account signs in anew."""
+    if user.by_token:
+        return Decision(False, (f"{sentence} Sign in anew.",), policy=policy)
+    return Decision(False, (sentence,), (STEP_UP,), policy, factor_needed(user).level)
 
 
 # --- rules --------------------------------------------------------------------------------------------------------

@@ -17,6 +17,9 @@ from django.utils import timezone
 
 from accounts.mfa.models import FactorReset, MessageDevice, Passkey
 from accounts.models import User
+from accounts.tokens.models import ServiceAccount
+from accounts.tokens.service_accounts import create_service_account
+from accounts.tokens.services import issue_token
 from audit.models import AuditEntry
 from compliance.models import Control, Framework
 from compliance.services import evaluate
@@ -26,7 +29,7 @@ from rbac.grants import grant_on_object
 from rbac.models import DenyRule, Role, RoleAssignment, Unit
 from rbac.services import assign_role, create_unit, root_unit, save_deny
 from scanning.models import Asset, Finding, Scan, Severity
-from tests.conftest import enrolled, make_person
+from tests.conftest import enrolled, make_person, opened
 
 SECRET = "bravo"  # stands in each text of an object that must stay out of sight
 
@@ -96,6 +99,11 @@ def control(unit: Unit) -> Control:
 
 MAKE: dict[str, Callable[[Unit], Model]] = {
     "accounts.user": person,
+    "tokens.token": lambda unit: issue_token(person(unit), name=f"token {unit.name}", scopes=["me:read"])[0],
+    "tokens.serviceaccount": lambda unit: ServiceAccount.objects.get(
+        pk=create_service_account(f"{unit.name}-robot@example.org", name=f"{unit.name} robot").pk
+    ),
+    "logins.login": lambda unit: opened(person(unit)),
     "mfa.totpdevice": lambda unit: enrolled(person(unit)),
     "mfa.passkey": passkey,
     "mfa.messagedevice": message_device,

@@ -1,22 +1,20 @@
 """What tests arrange behind the scenes. Runs in the server's process, on its database; see server.py."""
 
-import time
 from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.sessions.backends.db import SessionStore
-from django.contrib.sessions.models import Session
 from django.utils import timezone
 from django_otp import DEVICE_ID_SESSION_KEY
 
+from accounts.logins.models import Login
+from accounts.logins.services import LOGIN
 from accounts.mfa.models import TOTPDevice
-from accounts.middleware import EPOCH
 from accounts.models import User
 from accounts.pending import KEY as PENDING
 from accounts.pending import PATIENCE
 from accounts.services import create_account, issue_setup_link
-from accounts.step_up import KEY as STEP_UP
 from audit.models import AuditEntry
 from compliance.services import evaluate_all
 from opssight.kernel.access import permissions
@@ -25,7 +23,7 @@ from rbac.role_book import save_role
 from rbac.services import create_unit, root_unit
 from scanning.models import Asset, Finding, Scan, ScanState, Severity, Status
 from tests.architecture.test_admin_leaks import MAKE
-from tests.conftest import PASSWORD, enrolled, make_person
+from tests.conftest import PASSWORD, enrolled, make_person, opened
 from tests.opssight.test_console import make_asset, make_findings, make_scan
 
 ALL = "everything"
@@ -97,8 +95,7 @@ def session(email: str, *, step_up: bool = True) -> str:
             "_auth_user_backend": "accounts.backends.PasswordBackend",
             "_auth_user_hash": user.get_session_auth_hash(),
             DEVICE_ID_SESSION_KEY: enrolled(user).persistent_id,
-            EPOCH: user.auth_epoch,
-            STEP_UP: time.time() if step_up else 0,
+            LOGIN: str(opened(user, age=timedelta() if step_up else timedelta(hours=1)).uid),
         }
     )
     kept.create()
@@ -124,12 +121,7 @@ def half_a_minute_passes(email: str) -> None:
 
 def steps_up_long_ago(email: str) -> None:
     """As far as the account's sessions can tell."""
-    user = User.objects.get(email=email)
-    for row in Session.objects.all():
-        kept = SessionStore(session_key=row.session_key)
-        if kept.get("_auth_user_id") == str(user.pk):
-            kept[STEP_UP] = 0
-            kept.save()
+    Login.objects.filter(user__email=email).update(stepped_up_at=timezone.now() - timedelta(hours=1))
 
 
 def before_its_first_person() -> str:

@@ -1,10 +1,13 @@
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 
+from accounts.logins.models import Login
 from accounts.mfa.messages import channels
 from accounts.mfa.models import RecoveryDevice
 from accounts.mfa.services import CODES, codes_left, factors_of
 from accounts.models import User
+from accounts.tokens.models import Token
 from audit.models import AuditEntry
 from opssight.kernel import events
 from opssight.kernel.access import factor_needed
@@ -12,9 +15,8 @@ from opssight.kernel.guards import guarded
 
 SHOWN = 15
 # What concerns one's own way in: also what others tried in one's name.
-EVENTS = [
-    name for name in events.registry if name.startswith(("sessions:", "mfa:", "setup:", "accounts:", "passwords:"))
-]
+OWN_WAY_IN = ("sessions:", "mfa:", "setup:", "accounts:", "passwords:", "tokens:")
+EVENTS = [name for name in events.registry if name.startswith(OWN_WAY_IN)]
 
 
 @guarded("me:read")
@@ -34,6 +36,8 @@ def my_security(request: HttpRequest) -> HttpResponse:
         "channels": channels(),
         "left": codes_left(user),
         "codes": CODES,
+        "sessions": list(Login.objects.open(at=timezone.now()).filter(user=user).order_by("-id")),
+        "tokens": list(Token.objects.valid(at=timezone.now()).filter(user=user).order_by("-id")),
         "entries": list(mine.filter(event__in=EVENTS).select_related("personal").order_by("-id")[:SHOWN]),
     }
     return render(request, "console/my_security.html", page)

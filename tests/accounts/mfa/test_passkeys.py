@@ -1,12 +1,15 @@
 """Passkeys at the HTTP door: what is accepted, and what a lying authenticator, page or client gains."""
 
 import json
+from datetime import timedelta
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from accounts.logins.models import Login
 from accounts.mfa import services
 from accounts.mfa.models import Passkey
 from audit.models import AuditEntry
@@ -138,9 +141,8 @@ def test_one_key_stands_for_one_account(olga, adam, key, client_for):
 def test_the_session_steps_up_with_what_it_stands_on(olga, key):
     client = Client()
     sign_in(client, key.use(options(client, "any")))
-    session = client.session
-    session["step_up_at"], before = 0, session.session_key
-    session.save()
+    before = client.session.session_key
+    Login.objects.update(stepped_up_at=timezone.now() - timedelta(hours=1))
     from tests.accounts.test_sign_in import code_for
 
     refused = client.post("/step-up", {"code": code_for(enrolled(olga)), "next": "/admin/"})

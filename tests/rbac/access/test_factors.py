@@ -8,6 +8,8 @@ from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
 
+from accounts.logins.models import Login
+from accounts.logins.services import LOGIN
 from accounts.mfa.models import MessageDevice, Passkey
 from accounts.models import User
 from audit.models import AuditEntry
@@ -39,8 +41,10 @@ def by_message(user: User) -> MessageDevice:
 
 def stand_on(client: Client, device, age: int = 0) -> Client:
     session = client.session
-    session["otp_device_id"], session["step_up_at"] = device.persistent_id, timezone.now().timestamp() - age
+    session["otp_device_id"] = device.persistent_id
     session.save()
+    proved_at = timezone.now() - timedelta(seconds=age)
+    Login.objects.filter(uid=session[LOGIN]).update(level=device.level, stepped_up_at=proved_at)
     return client
 
 
