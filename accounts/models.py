@@ -96,7 +96,7 @@ class User(AbstractBaseUser, PermissionsMixin):
         """Whether Django's admin may open at all; roles decide, no flag does."""
         return decide(self, "admin:enter").allowed
 
-    def check_password(self, raw_password: str) -> bool:
+    def check_password(self, raw_password: str | None) -> bool:
         """As Django's, except that a new hash of the same password, made as hashing gets stronger, ends no token."""
 
         def renew(raw: str) -> None:

@@ -1,5 +1,6 @@
 """What tests arrange behind the scenes. Runs in the server's process, on its database; see server.py."""
 
+import secrets
 from datetime import timedelta
 from typing import Any
 
@@ -15,9 +16,11 @@ from accounts.models import User
 from accounts.pending import KEY as PENDING
 from accounts.pending import PATIENCE
 from accounts.services import create_account, issue_setup_link
+from accounts.tokens.services import issue_token
 from audit.models import AuditEntry
 from compliance.services import evaluate_all
 from opssight.kernel.access import permissions
+from opssight.kernel.crypto import keyed_hash
 from rbac.models import Role, RoleAssignment
 from rbac.role_book import save_role
 from rbac.services import create_unit, root_unit
@@ -122,6 +125,19 @@ def half_a_minute_passes(email: str) -> None:
 def steps_up_long_ago(email: str) -> None:
     """As far as the account's sessions can tell."""
     Login.objects.filter(user__email=email).update(stepped_up_at=timezone.now() - timedelta(hours=1))
+
+
+def signed_in_elsewhere(email: str) -> str:
+    """The link of the mail about a sign-in on a device that was not seen before."""
+    login, token = opened(User.objects.get(email=email)), secrets.token_urlsafe(32)
+    login.is_new_device, login.user_agent = True, "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko Firefox/128.0"
+    login.address, login.notice_hash = "203.0.113.9", keyed_hash("sign-in-notice", token)
+    login.save()
+    return f"/not-me/{token}"
+
+
+def has_a_token(email: str) -> None:
+    issue_token(User.objects.get(email=email), name="ci", scopes=["me:read"])
 
 
 def before_its_first_person() -> str:

@@ -13,13 +13,14 @@ from tests.browser.conftest import AXE, NARROW, WIDE, Stage, Visitor, code, resi
 from tests.services import missing
 
 # An address that is no page: it answers a machine, or leads on to a page that is looked at by itself.
-NO_PAGE = {"healthz", "readyz", "^api(?:/.*)?$"}
+NO_PAGE = {"healthz", "readyz", "^api(?:/.*)?$", ".well-known/jwks.json"}
 NO_ADMIN_PAGE = tuple(f"admin/{kind}" for kind in ("login/", "logout/", "autocomplete/", "jsi18n/", "r/", "(?P<url>"))
 # Looked at below, in each state in which they show themselves.
 SOLO = {
     "sign-in", "sign-in/second-step", "sign-in/enrol", "sign-in/enrol/passkey", "sign-in/enrol/message/<str:channel>",
     "sign-in/forgotten", "sign-in/passkey", "sign-in/passkey/options/<str:use>", "sign-in/message/<str:channel>",
     "set-up/<str:token>", "step-up", "my-security/factors/<uuid:uid>/remove", "my-security/factors/<uuid:uid>/name",
+    "not-me/<str:token>",
 }  # fmt: skip
 
 
@@ -326,6 +327,20 @@ def test_ones_own_factors(window, look, stage):
     assert page.is_visible("[role=alert]")
     look()
     page.goto("/step-up?level=passkey")
+    look()
+
+
+def test_where_one_is_signed_in(window, look, stage):
+    person = stage.person("Sina")
+    window.holds(stage.session(person["email"]))
+    page, link = window.page, stage.signed_in_elsewhere(person["email"])
+    stage.has_a_token(person["email"])
+    page.goto("/my-security")
+    assert page.locator("[aria-label='Open sessions'] tbody tr").count() == 2
+    assert page.locator("[aria-label='Your API tokens'] tbody tr").count() == 1
+    look()
+    page.goto(link)
+    assert page.is_visible("text=Somebody else was in?")
     look()
 
 

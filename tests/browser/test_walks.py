@@ -107,6 +107,38 @@ def test_sign_in_leads_to_the_page_that_was_asked_for(anyone, stage):
     expect(page).to_have_url(f"{stage.url}/findings?severity=critical")
 
 
+def test_sessions_and_tokens_are_ended_and_a_stranger_is_shut_out(anyone, stage):
+    person = stage.person(f"Sven{anyone.javascript}")
+    email = person["email"]
+    page = signed_in(anyone, email)
+    stage.signed_in_elsewhere(email)
+    stage.has_a_token(email)
+    page.goto("/my-security")
+    sessions = page.get_by_role("region", name="Open sessions").locator("tbody tr")
+    expect(sessions).to_have_count(2)
+    expect(sessions.filter(has_text="Firefox 128, Linux")).to_contain_text("New device")
+    expect(sessions.filter(has_text="This one")).to_have_count(1)
+    page.get_by_role("button", name="Revoke ci").click()
+    expect(page.get_by_role("heading", name="No token")).to_be_visible()
+    page.get_by_role("button", name="End the session on Firefox 128, Linux").click()
+    expect(sessions).to_have_count(1)
+    stage.signed_in_elsewhere(email)
+    page.goto("/my-security")
+    page.get_by_role("button", name="End all others").click()
+    expect(sessions).to_have_count(1)
+
+    page.get_by_role("link", name="This was not me").click()
+    heading(page, "Somebody else was in?")
+    page.get_by_role("button", name="This was not me: end everything").click()
+    page.get_by_label("Password", exact=True).fill(PASSPHRASE)
+    page.get_by_label("The same password again").fill(PASSPHRASE)
+    page.get_by_role("button", name="Continue").click()
+    heading(page, "Your second step")
+    page.get_by_label("6-digit code").fill(code(person["secret"]))
+    page.get_by_role("button", name="Sign in").click()
+    heading(page, "My security")
+
+
 def test_wrong_codes_say_so(anyone, stage):
     person, page = stage.person(f"Wim{anyone.javascript}"), anyone.page
     page.goto("/sign-in")
