@@ -22,6 +22,7 @@ urlpatterns = [
     path("my-security/not-me", logins.not_me, name="not-me"),
     path("my-security/sessions/others/end", logins.end_others, name="end-other-sessions"),
     path("my-security/sessions/<uuid:uid>/end", logins.end_session, name="end-session"),
+    path("my-security/tokens/new", tokens.new, name="new-token"),
     path("my-security/tokens/<uuid:uid>/revoke", tokens.revoke, name="revoke-token"),
     path("my-security/recovery-codes", mfa.renew_codes, name="renew-codes"),
     path("my-security/password", views.change_password, name="change-password"),
