@@ -33,6 +33,16 @@ def pending_user(request: HttpRequest) -> User | None:
     return User.objects.filter(pk=kept["user"], auth_epoch=kept["epoch"], is_active=True).first()
 
 
+def allow_enrolment(request: HttpRequest, level: str) -> None:
+    """A factor was proved that is too weak for the roles held: a stronger one may be enrolled, and nothing else."""
+    request.session[KEY] = {**request.session[KEY], "enrol": level}
+
+
+def enrolment_allowed(request: HttpRequest) -> str | None:
+    """The level that may be enrolled although the account has a factor; None where none was proved."""
+    return (request.session.get(KEY) or {}).get("enrol")
+
+
 def destination(request: HttpRequest) -> str:
     """Where sign-in leads: the page first asked for, if it is one of ours."""
     return safe_page(request, (request.session.get(KEY) or {}).get("next", ""))

@@ -65,11 +65,11 @@ def register_lower_apps() -> None:
     """The models of accounts and rbac, which stand below and can't name the trail."""
     from django.contrib.auth.models import Group
 
-    from accounts.mfa.models import RecoveryCode, RecoveryDevice, TOTPDevice
+    from accounts.mfa.models import FactorReset, MessageDevice, Passkey, RecoveryCode, RecoveryDevice, TOTPDevice
     from accounts.models import SetupLink, User
-    from accounts.tokens.models import Token
+    from accounts.tokens.models import SigningKey, Token
     from audit.models import AuditEntry
-    from rbac.access.models import AccessTrace, Policy, Zone
+    from rbac.access.models import AccessTrace, FactorRule, Policy, Zone
     from rbac.models import DenyRule, Role, RoleAssignment, RolePermission, Unit
 
     throttle = ("throttling_failure_timestamp", "throttling_failure_count")
@@ -78,7 +78,13 @@ def register_lower_apps() -> None:
     audited(TOTPDevice, plain=("name",), ignore=("last_step", "last_used_at", *throttle), reads_too=True)
     audited(RecoveryDevice, plain=("name",), ignore=throttle, reads_too=True)
     audited(RecoveryCode, reads_too=True)
+    counted = ("last_used_at", "last_challenge", "sign_count", "backup_state", "public_key", "credential_id")
+    audited(Passkey, plain=("name",), ignore=counted, reads_too=True)
+    counted = ("sent_at", "sends", "sends_since", "code_hash", "code_expires_at", "last_used_at")
+    audited(MessageDevice, plain=("name",), ignore=(*counted, *throttle), reads_too=True)
+    audited(FactorReset, plain=("note",), reads_too=True)
     audited(Token, plain=("name", "key", "scopes"), ignore=("last_used_at",), reads_too=True)
+    audited(SigningKey, plain=("kid", "algorithm"), reads_too=True)
     audited(Group, plain=("name",))
     audited(Unit, plain=("name",))
     audited(Role, plain=("key", "name", "description"), m2m=("parents",))
@@ -86,6 +92,7 @@ def register_lower_apps() -> None:
     audited(RoleAssignment, plain=("reason",), reads_too=True)
     audited(DenyRule, plain=("permission", "reason"), reads_too=True)
     audited(Policy, plain=("name", "resource", "action", "condition", "reason"))
+    audited(FactorRule)
     audited(Zone, plain=("name", "networks"))
     reads.sensitive |= {AccessTrace, AuditEntry}
     reads.quiet.add(AuditEntry)

@@ -7,6 +7,9 @@ from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework.routers import SimpleRouter
 
+import accounts.api
+import accounts.logins.api
+import accounts.mfa.api
 import accounts.tokens.api
 import audit.sealing.api
 import compliance.api
@@ -21,7 +24,17 @@ DESCRIPTION = Path(__file__).parent / "openapi.json"
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 _names: set[str] = set()
-for subject in (compliance.api, scanning.api, audit.sealing.api, rbac.api, rbac.access.api, accounts.tokens.api):
+for subject in (
+    compliance.api,
+    scanning.api,
+    audit.sealing.api,
+    rbac.api,
+    rbac.access.api,
+    accounts.logins.api,
+    accounts.tokens.api,
+    accounts.mfa.api,
+    accounts.api,
+):
     for name, viewset in subject.routes:
         if name in _names:
             raise ValueError(f"two resources are called {name}")
@@ -42,6 +55,7 @@ def unknown(request: HttpRequest, **kwargs: str) -> HttpResponse:
 
 urlpatterns = [
     *router.urls,
+    *accounts.tokens.api.urlpatterns,
     path("me", MeViewSet.as_view({"get": "read"}), name="me"),
     path("explain", rbac.api.ExplainViewSet.as_view({"get": "read"}), name="explain"),
     path("explain/holdings", rbac.api.HoldingsViewSet.as_view({"get": "read"}), name="holdings"),

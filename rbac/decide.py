@@ -13,9 +13,12 @@ from django.utils import timezone
 
 from accounts.models import User
 from opssight.kernel.access import Decision, Resource, grant_tables, resource_of
-from rbac.access.gate import gate
+from rbac.access.factors import factor_needed, unmet
+from rbac.access.gate import gate, is_asked
 from rbac.holdings import Deny, Grant, Holdings, holdings, object_grant
 from rbac.models import RoleAssignment
+
+__all__ = ["decide", "factor_needed", "permitted", "who_can_grant"]
 
 NOBODY = Decision(False, ("nobody is signed in, or the account is not active",))
 
@@ -24,8 +27,16 @@ def decide(user: Any, permission: str, obj: Model | None, context: dict[str, Any
     if not _may_act(user):
         return NOBODY
     decision = answer(user, holdings(user), permission, obj)
-    barred = gate(user, permission) if decision.allowed else decision
+    barred = _barred(user, permission) if decision.allowed else decision
     return decision if barred.allowed else barred
+
+
+def _barred(user: Any, permission: str) -> Decision:
+    """PASSED, or why this request may not do what roles allow: a policy refuses, or the second factor is too weak."""
+    barred = gate(user, permission)
+    if not barred.allowed or not is_asked(user, permission):
+        return barred
+    return unmet(user) or barred
 
 
 def answer(user: Any, held: Holdings, permission: str, obj: Model | None) -> Decision:
@@ -128,7 +139,7 @@ def permitted(queryset: QuerySet[Any], user: Any, permission: str) -> QuerySet[A
         return queryset.none()
     held = holdings(user)
     grants, denies = held.for_permission(permission), held.denies_of(permission)
-    if any(deny.place.at_root for deny in denies) or not gate(user, permission).allowed:
+    if any(deny.place.at_root for deny in denies) or not _barred(user, permission).allowed:
         return queryset.none()
     if resource.own:
         queryset = queryset.filter(**{resource.own: user})

@@ -2,8 +2,8 @@
 
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,13 @@ import pytest
 from django.core.cache import cache
 from django.db import connection
 from django.test import Client
+from django.utils import timezone
 
+from accounts.logins.models import Login
+from accounts.logins.services import LOGIN
 from accounts.mfa.models import TOTPDevice
-from accounts.middleware import EPOCH
 from accounts.models import User
 from accounts.services import create_account
-from accounts.step_up import KEY as STEP_UP
 from audit import guard
 from audit.models import AuditEntry
 from rbac.services import assign_role
@@ -66,6 +67,20 @@ def enrolled(user: User) -> TOTPDevice:
     return device
 
 
+def opened(user: User, *, level: str = "otp", age: timedelta = timedelta()) -> Login:
+    """The row of a sign-in from nowhere in particular, whose factor was proved `age` ago."""
+    now = timezone.now()
+    return Login.objects.create(
+        user=user,
+        factors=["pwd", "otp", "mfa"],
+        level=level,
+        auth_epoch=user.auth_epoch,
+        stepped_up_at=now - age,
+        ends_at=now + timedelta(hours=12),
+        idle_ends_at=now + timedelta(hours=12),
+    )
+
+
 @pytest.fixture
 def client_for(db: None) -> Callable[..., Client]:
     """`client_for(olga)`: a browser signed in with both factors, a while ago unless `step_up`."""
@@ -74,8 +89,8 @@ def client_for(db: None) -> Callable[..., Client]:
         client, device = Client(), enrolled(user)
         client.force_login(user)
         session = client.session
-        session["otp_device_id"], session[EPOCH] = device.persistent_id, user.auth_epoch
-        session[STEP_UP] = time.time() if step_up else 0
+        login = opened(user, age=timedelta() if step_up else timedelta(hours=1))
+        session["otp_device_id"], session[LOGIN] = device.persistent_id, str(login.uid)
         session.save()
         return client
 

@@ -15,17 +15,21 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts.mfa.models import FactorReset, MessageDevice, Passkey
 from accounts.models import User
+from accounts.tokens.models import ServiceAccount
+from accounts.tokens.service_accounts import create_service_account
+from accounts.tokens.services import issue_token
 from audit.models import AuditEntry
 from compliance.models import Control, Framework
 from compliance.services import evaluate
 from opssight.kernel.admin import GuardedAdmin
-from rbac.access.models import AccessTrace, Policy, Zone
+from rbac.access.models import AccessTrace, FactorRule, Policy, Zone
 from rbac.grants import grant_on_object
 from rbac.models import DenyRule, Role, RoleAssignment, Unit
 from rbac.services import assign_role, create_unit, root_unit, save_deny
 from scanning.models import Asset, Finding, Scan, Severity
-from tests.conftest import enrolled, make_person
+from tests.conftest import enrolled, make_person, opened
 
 SECRET = "bravo"  # stands in each text of an object that must stay out of sight
 
@@ -62,6 +66,24 @@ def policy(unit: Unit) -> Policy:
     )
 
 
+def passkey(unit: Unit) -> Passkey:
+    return Passkey.objects.create(
+        user=person(unit), name=f"passkey {unit.name}", credential_id=unit.name.encode(), public_key=b""
+    )
+
+
+def message_device(unit: Unit) -> MessageDevice:
+    device = MessageDevice(user=person(unit), name=f"message {unit.name}", channel="sms")
+    device.address = "+4930901820"
+    device.save()
+    return device
+
+
+def factor_rule(unit: Unit) -> FactorRule:
+    role = Role.objects.create(key=f"ruled-{unit.name}", name=f"Ruled {unit.name}")
+    return FactorRule.objects.create(role=role, level="otp")
+
+
 def trace(unit: Unit) -> AccessTrace:
     return AccessTrace.objects.create(
         user=person(unit), permission="findings:read", outcome="deny", policy=f"policy {unit.name}", steps=[]
@@ -77,12 +99,21 @@ def control(unit: Unit) -> Control:
 
 MAKE: dict[str, Callable[[Unit], Model]] = {
     "accounts.user": person,
+    "tokens.token": lambda unit: issue_token(person(unit), name=f"token {unit.name}", scopes=["me:read"])[0],
+    "tokens.serviceaccount": lambda unit: ServiceAccount.objects.get(
+        pk=create_service_account(f"{unit.name}-robot@example.org", name=f"{unit.name} robot").pk
+    ),
+    "logins.login": lambda unit: opened(person(unit)),
     "mfa.totpdevice": lambda unit: enrolled(person(unit)),
+    "mfa.passkey": passkey,
+    "mfa.messagedevice": message_device,
+    "mfa.factorreset": lambda unit: FactorReset.objects.create(user=person(unit), note=f"because {unit.name}"),
     "auth.group": lambda unit: Group.objects.create(name=f"group {unit.name}"),
     "rbac.unit": lambda unit: create_unit(f"below {unit.name}", parent=unit),
     "rbac.role": lambda unit: Role.objects.create(key=f"role-{unit.name}", name=f"Role {unit.name}"),
     "rbac.roleassignment": assignment,
     "access.policy": policy,
+    "access.factorrule": factor_rule,
     "access.zone": lambda unit: Zone.objects.create(name=f"zone-{unit.name}", networks=["10.0.0.0/8"]),
     "access.accesstrace": trace,
     "rbac.denyrule": lambda unit: save_deny(

@@ -50,7 +50,7 @@ def described(error: Exception) -> tuple[int, str, dict[str, Any]]:
         case exceptions.ValidationError():
             return 400, NOT_VALID, {"errors": _by_name(error.detail)}
         case exceptions.APIException():
-            return error.status_code, str(error.detail), {}
+            return error.status_code, str(error.detail), getattr(error, "more", {})
     raise error
 
 

@@ -14,6 +14,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.encoders import JSONEncoder
+from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet
 
 from opssight.kernel import reads
@@ -64,9 +65,7 @@ class Resource(GuardedMixin, GenericViewSet[Any]):
         record, self._record = getattr(self, "_record", None), None
         if record is not None:
             idempotency.finish(record, response)
-        for name, value in getattr(request, "rate_limit_headers", {}).items():
-            response[name] = value
-        return response
+        return with_rates(request, response)
 
     def filter_queryset(self, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
         """Filters belong to lists, and building their form costs more than asking whether there is one."""
@@ -97,6 +96,34 @@ class Resource(GuardedMixin, GenericViewSet[Any]):
         data = dict(serializer.data)
         digest = hashlib.sha256(json.dumps(data, cls=JSONEncoder, sort_keys=True).encode()).hexdigest()
         return data, f'"{digest[:32]}"'
+
+
+class PublicView(APIView):
+    """For those who are nobody yet, under the same strictness and limits; `public` says why no permission is asked."""
+
+    resource: ClassVar[str]
+    public: ClassVar[str]
+    authentication_classes: Any = ()
+    permission_classes: Any = ()
+
+    @classmethod
+    def as_view(cls, **kwargs: Any) -> Any:
+        view = super().as_view(**kwargs)
+        view.public = cls.public  # type: ignore[attr-defined]
+        return view
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        check_parameters(request, set())
+
+    def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
+        return with_rates(request, super().finalize_response(request, response, *args, **kwargs))
+
+
+def with_rates(request: Any, response: Any) -> Any:
+    for name, value in getattr(request, "rate_limit_headers", {}).items():
+        response[name] = value
+    return response
 
 
 class List(mixins.ListModelMixin):

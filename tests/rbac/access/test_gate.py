@@ -3,8 +3,7 @@
 import ipaddress
 import json
 import logging
-import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -13,9 +12,11 @@ from django.db.models import JSONField, Value
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
+from accounts.logins.models import Login
+from accounts.logins.services import LOGIN
 from accounts.mfa.models import TOTPDevice
-from accounts.step_up import KEY as STEP_UP_KEY
 from audit.models import AuditEntry
 from opssight.kernel import access, facts
 from opssight.kernel.actor import ActorMiddleware, acting_as
@@ -40,9 +41,8 @@ def rows(db) -> list[Finding]:
 
 
 def proved(client: Client, seconds_ago: int) -> None:
-    session = client.session
-    session[STEP_UP_KEY] = time.time() - seconds_ago
-    session.save()
+    at = timezone.now() - timedelta(seconds=seconds_ago)
+    Login.objects.filter(uid=client.session[LOGIN]).update(stepped_up_at=at)
 
 
 # --- every door ---
@@ -580,7 +580,7 @@ def test_policies_add_one_query_to_a_request(path, olga, client_for, rows, offic
     for address in ("127.0.0.1", OFFICE):  # the first look from each leaves an entry
         client.get(path, REMOTE_ADDR=address)
     with monkeypatch.context() as patch:
-        patch.setattr("rbac.decide.gate", lambda user, permission: access.Decision(True))
+        patch.setattr("rbac.decide._barred", lambda user, permission: access.Decision(True))
         with CaptureQueriesContext(connection) as without:
             assert client.get(path).status_code == 200
     for number in range(30):
