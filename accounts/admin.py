@@ -86,11 +86,11 @@ class UserAdmin(GuardedAdmin):
     def _change(request: HttpRequest, obj: User, form: UserForm) -> None:
         active = obj.is_active
         obj.is_active = form.initial["is_active"]
-        obj.save()
         try:
             services.set_active(obj, active)
         except Refusal as refusal:
             messages.error(request, refusal.detail)
+        obj.save(update_fields=["name"])
 
     def save_related(self, request: Any, form: Any, formsets: Any, change: bool) -> None:
         """No related rows are edited here."""

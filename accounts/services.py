@@ -56,10 +56,11 @@ def set_active(user: User, active: bool) -> None:
     """Let somebody out, or in again. Out takes effect at the next request: each looks the account up."""
     if user.is_active == active:
         return
-    user.is_active = active
-    user.save(update_fields=["is_active"])
+    # Told before the account is locked: a change of rights takes its turn first, and then locks accounts.
     event = events.ACCOUNT_ACTIVATED if active else events.ACCOUNT_DEACTIVATED
     event.emit(target=user)
+    user.is_active = active
+    user.save(update_fields=["is_active"])
 
 
 @transaction.atomic

@@ -117,8 +117,9 @@ def _may_give(grant: Any, by: User) -> None:
     not_to_oneself(getattr(grant, "user", None), getattr(grant, "group", None), by)
     unit = Unit.objects.get(pk=unit_id(grant, resource_of("grants:create", type(grant))) or 0)
     permission = grant.permission.codename
-    if permission not in held_at(by, unit):
-        raise NotYours(f"You can't give {permission} on {grant.content_object}: you don't hold it there yourself.")
+    if permission not in held_at(by, unit, until=grant.valid_until):
+        what = f"{permission} on {grant.content_object}"
+        raise NotYours(f"You can't give {what}: you don't hold it there yourself, or not for as long.")
 
 
 # --- reading ------------------------------------------------------------------------------------------------------

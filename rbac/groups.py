@@ -3,6 +3,7 @@
 So putting somebody in follows the rules of giving, and taking somebody out those of lifting the group's denies.
 """
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.models import Group
@@ -99,25 +100,26 @@ def _may_add(group: Group, user: User, by: User) -> None:
     check(by, "groups:update", group)
     if user == by:
         raise NotYours("Nobody gives rights to themselves. Ask another administrator.")
-    for unit, wanted in _gives(group):
-        if lacking := sorted(wanted - held_at(by, unit)):
-            what = ", ".join(lacking[:5])
-            raise NotYours(f"You can't add to {group}: it gives {what} at {unit}, which you don't hold there yourself.")
+    for unit, wanted, until in _gives(group):
+        if lacking := sorted(wanted - held_at(by, unit, until=until)):
+            what = f"{', '.join(lacking[:5])} at {unit}"
+            lack = "which you don't hold there yourself, or not for as long"
+            raise NotYours(f"You can't add to {group}: it gives {what}, {lack}.")
     for deny in DenyRule.objects.not_ended(at=timezone.now()).filter(group=group):
         check(by, "denies:create", deny, about=deny.unit)
 
 
-def _gives(group: Group) -> list[tuple[Unit, set[str]]]:
-    """What the group holds now or will, by the unit at which it does."""
+def _gives(group: Group) -> list[tuple[Unit, set[str], datetime | None]]:
+    """What the group holds now or will, each with the unit at which it does and its end."""
     now = timezone.now()
     given = [
-        (row.unit, set(row.role.effects.values_list("permission", flat=True)))
+        (row.unit, set(row.role.effects.values_list("permission", flat=True)), row.valid_until)
         for row in RoleAssignment.objects.not_ended(at=now).filter(group=group).select_related("unit", "role")
     ]
     for table in tables():
         if hasattr(table, "group_id"):
             for grant in table._default_manager.not_ended(at=now).filter(group=group).select_related("permission"):
-                given.append((_unit_of(grant), {grant.permission.codename}))
+                given.append((_unit_of(grant), {grant.permission.codename}, grant.valid_until))
     return given
 
 

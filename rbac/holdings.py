@@ -31,6 +31,10 @@ class Place(NamedTuple):
     group: str | None
     until: datetime | None
 
+    def lasts(self, until: datetime | None) -> bool:
+        """Whether it holds until then; None is for good."""
+        return self.until is None or (until is not None and self.until >= until)
+
     def __str__(self) -> str:
         through = f", through group {self.group}" if self.group else ""
         ends = f", until {self.until:%Y-%m-%d %H:%M} UTC" if self.until else ""

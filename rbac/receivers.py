@@ -23,8 +23,8 @@ def account_happened(occurrence: Occurrence, **kwargs: Any) -> None:
         return
     if occurrence.event is ACCOUNT_CREATED:
         services.assign_role(user, "employee", reason="every account", source=RoleAssignment.Source.DEFAULT)
-    elif occurrence.event is ACCOUNT_DEACTIVATED:
-        services.refuse_without_administrator()
+    elif occurrence.event is ACCOUNT_DEACTIVATED and user.kind == User.Kind.PERSON:
+        services.refuse_without_administrator(but=user)
     elif occurrence.event is SETUP_LINK_USED and occurrence.data["first"] and not services.has_administrator():
         for key in ("officer", "administrator"):
             services.assign_role(user, key, reason="first account", source=RoleAssignment.Source.SETUP)

@@ -78,9 +78,9 @@ def _may_widen(before: dict[int, set[str]], by: User) -> None:
     rows = RoleAssignment.objects.not_ended(at=timezone.now()).filter(role__in=wider)
     for row in rows.select_related("user", "group", "role", "unit"):
         not_to_oneself(row.user, row.group, by)
-        if lacking := sorted(wider[row.role_id] - held_at(by, row.unit)):
+        if lacking := sorted(wider[row.role_id] - held_at(by, row.unit, until=row.valid_until)):
             what = ", ".join(lacking[:5])
-            raise NotYours(f"{row} would get {what}, which you don't hold there yourself.")
+            raise NotYours(f"{row} would get {what}, which you don't hold there yourself, or not for as long.")
 
 
 def _circle(role: Role, parents: list[Role]) -> list[str]:

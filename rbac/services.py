@@ -15,7 +15,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from accounts.models import User
-from opssight.kernel.access import check, decide
+from opssight.kernel.access import check, decide, in_scope
 from opssight.kernel.errors import Refusal
 from rbac import events
 from rbac.decide import answer
@@ -138,9 +138,9 @@ def _may_give(assignment: RoleAssignment, by: User) -> None:
     check(by, f"assignments:{verb}", assignment, about=assignment.unit)
     not_to_oneself(assignment.user, assignment.group, by)
     wanted = set(assignment.role.effects.values_list("permission", flat=True))
-    if lacking := sorted(wanted - held_at(by, assignment.unit)):
-        what = ", ".join(lacking[:5])
-        raise NotYours(f"You can't give {assignment.role} at {assignment.unit}: you don't hold {what} there yourself.")
+    if lacking := sorted(wanted - held_at(by, assignment.unit, until=assignment.valid_until)):
+        where, what = f"{assignment.role} at {assignment.unit}", ", ".join(lacking[:5])
+        raise NotYours(f"You can't give {where}: you don't hold {what} there yourself, or not for as long.")
 
 
 def not_to_oneself(user: User | None, group: Group | None, by: User) -> None:
@@ -148,15 +148,20 @@ def not_to_oneself(user: User | None, group: Group | None, by: User) -> None:
         raise NotYours("Nobody gives rights to themselves. Ask another administrator.")
 
 
-def held_at(user: User, unit: Unit) -> set[str]:
-    """What `user` holds by roles at `unit` and all below it, less what is denied anywhere there."""
+def held_at(user: User, unit: Unit, *, until: datetime | None) -> set[str]:
+    """What `user` may give at `unit`: held by roles there and at all below it, for as long (None: without an end), less
+    what is denied anywhere there and what a token leaves out."""
     held = read_holdings(user, at=timezone.now())
     above = set(unit_ids_above(unit))
     there = above | set(UnitPath.objects.filter(ancestor=unit).values_list("descendant_id", flat=True))
     return {
         permission
         for permission in held.permissions()
-        if any(grant.place.at_root or grant.place.unit in above for grant in held.for_permission(permission))
+        if in_scope(user, permission)
+        and any(
+            (grant.place.at_root or grant.place.unit in above) and grant.place.lasts(until)
+            for grant in held.for_permission(permission)
+        )
         and not any(deny.place.at_root or deny.place.unit in there for deny in held.denies_of(permission))
     }
 
@@ -235,9 +240,10 @@ def keep_an_administrator() -> Iterator[None]:
             refuse_without_administrator()
 
 
-def refuse_without_administrator() -> None:
+def refuse_without_administrator(*, but: User | None = None) -> None:
+    """Where nobody would be left, not counting `but`, who is about to go."""
     with in_turn():
-        if not administrators():
+        if not any(user != but for user in administrators()):
             raise LastAdministrator("This would leave nobody who can give rights. Make another administrator first.")
 
 

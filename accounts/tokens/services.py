@@ -14,7 +14,7 @@ from accounts.tokens import events
 from accounts.tokens.models import Token
 from accounts.tokens.refusals import Expired, NotAccepted
 from opssight.kernel import crypto
-from opssight.kernel.access import decide, is_registered, refusal
+from opssight.kernel.access import covers, decide, is_registered, refusal
 from opssight.kernel.errors import Refusal
 
 DEFAULT_DAYS, MAX_DAYS = 90, 366
@@ -60,7 +60,7 @@ def issue_token(
 
     Raises NotIssued with what is wrong. A scope that the account itself does not hold is refused: a token never adds a
     right. Nor does it carry one to where a policy refuses it now, nor to somebody else: who makes it for another
-    account (`by`) must hold its scopes too.
+    account (`by`) must hold its scopes too, wherever that account does.
     """
     unknown = [scope for scope in scopes if not is_registered(scope)]
     if unknown or not scopes:
@@ -68,6 +68,8 @@ def issue_token(
     for holder in (user, by):
         if holder is not None:
             _must_hold(holder, scopes)
+    if by is not None and (beyond := [scope for scope in scopes if not covers(by, user, scope)]):
+        raise NotIssued(f"{user.email} holds {', '.join(beyond)} in places where you don't, so you make no token with it.")
     if not 1 <= days <= MAX_DAYS:
         raise NotIssued(f"A token lives 1 to {MAX_DAYS} days.")
     key, secret = _random(12), _random(43)

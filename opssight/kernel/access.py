@@ -215,15 +215,21 @@ def decide(
     decider = _decider(settings.OPSSIGHT_DECIDER)
     if decider is None or not is_registered(permission):
         return Decision(False, (f"{permission} is not a registered permission" if decider else "no decider",))
-    if not _in_scope(user, permission):
+    if not in_scope(user, permission):
         return Decision(False, (f"the token's scopes leave out {permission}",))
     return cast(Decision, decider.decide(user, permission, obj, context or {}))
 
 
-def _in_scope(user: Any, permission: str) -> bool:
+def in_scope(user: Any, permission: str) -> bool:
     """A token narrows its account: `scopes` is set on the user that it brought in, and on no other."""
     scopes: frozenset[str] | None = getattr(user, "scopes", None)
     return scopes is None or permission in scopes
+
+
+def covers(user: Any, other: Any, permission: str) -> bool:
+    """Whether `user` holds `permission` wherever `other` does, so that acting as the other gives them nothing."""
+    decider = _decider(settings.OPSSIGHT_DECIDER)
+    return decider is not None and cast(bool, decider.covers(user, other, permission))
 
 
 def factor_needed(user: Any) -> FactorNeeded:
@@ -248,7 +254,7 @@ def check(user: Any, permission: str, obj: models.Model | None = None, *, about:
 def permitted(queryset: models.QuerySet[M], user: Any, permission: str) -> models.QuerySet[M]:
     """The rows of `queryset` on which `decide(user, permission, row)` allows, in one query."""
     decider = _decider(settings.OPSSIGHT_DECIDER)
-    if decider is None or not is_registered(permission) or not _in_scope(user, permission):
+    if decider is None or not is_registered(permission) or not in_scope(user, permission):
         return queryset.none()
     return cast("models.QuerySet[M]", decider.permitted(queryset, user, permission))
 
