@@ -86,6 +86,7 @@ def client_for(db: None) -> Callable[..., Client]:
     """`client_for(olga)`: a browser signed in with both factors, a while ago unless `step_up`."""
 
     def sign_in(user: User, *, step_up: bool = False) -> Client:
+        user.refresh_from_db(fields=["auth_epoch"])  # a change of rights ended what the caller's copy knows
         client, device = Client(), enrolled(user)
         client.force_login(user)
         session = client.session
