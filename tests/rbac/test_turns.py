@@ -10,6 +10,7 @@ from django.db import close_old_connections, connection
 from django.urls import reverse
 
 from accounts.models import User
+from accounts.services import set_active
 from rbac import role_book, services
 from rbac.models import Role, RoleAssignment
 from rbac.roles import BUILTIN
@@ -124,6 +125,35 @@ def test_an_open_turn_makes_whoever_joins_wait_for_what_it_gives(olga, client_fo
     assert not group.user_set.exists()
 
 
+def test_whoever_is_revoked_meanwhile_revokes_nobody(client_for):
+    """Bob's role is taken, and that is not committed, when he takes Ada's: he is heard after it."""
+    ada, bob = (make_person(name, "administrator") for name in ("Ada", "Bob"))
+    ask = sent(client_for(bob), "delete", f"/api/v1/assignments/{ada.assignments.get(role__key='administrator').uid}")
+    results: list[Any] = []
+    thread = Thread(target=lambda: results.extend(at_once(ask)))
+    with services.in_turn():
+        services.revoke_assignment(bob.assignments.get(role__key="administrator"))
+        thread.start()
+        wait_for_a_waiter()
+    thread.join(timeout=60)
+    assert statuses(results)[0] in (401, 403, 404), results
+    assert services.administrators() == [ada]
+
+
+def test_letting_somebody_out_and_changing_their_rights_do_not_wait_for_each_other(olga):
+    """Both take the turn before they lock the account."""
+    otto, results = make_person("Otto", "administrator"), []
+    thread = Thread(target=lambda: results.extend(at_once(lambda: set_active(User.objects.get(pk=otto.pk), False))))
+    with services.in_turn():
+        thread.start()
+        wait_for_a_waiter()
+        services.assign_role(otto, "developer", reason="x")
+    thread.join(timeout=60)
+    assert results == [None]
+    otto.refresh_from_db()
+    assert not otto.is_active
+
+
 def wait_for_a_waiter() -> None:
     """Until another connection waits for a lock of ours."""
     question = "SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
@@ -160,7 +190,6 @@ def test_changes_by_api_and_admin_of_the_same_rows_end_without_a_deadlock(olga, 
 
 
 def test_of_two_administrators_let_out_at_once_one_stays(client_for, olga):
-    User.objects.get(pk=olga.pk)
     otto = make_person("Otto", "officer", "administrator")
     first, second = client_for(olga, step_up=True), client_for(otto, step_up=True)
     pages = [reverse("admin:accounts_user_change", args=[person.pk]) for person in (otto, olga)]

@@ -7,6 +7,7 @@ import time
 from typing import Any, ClassVar
 
 from django.db import models, transaction
+from django.http import Http404
 from django.urls import reverse
 from django_filters.rest_framework import DjangoFilterBackend
 from rest_framework import mixins
@@ -197,7 +198,9 @@ class Delete:
 def _locked(view: Any, tags: list[str]) -> Any:
     """The object, in sight and allowed before it is locked; ChangedMeanwhile where its version is none of `tags`."""
     seen = view.get_object()
-    locked = type(seen)._default_manager.select_for_update().get(pk=seen.pk)
+    locked = type(seen)._default_manager.select_for_update().filter(pk=seen.pk).first()
+    if locked is None:  # gone since
+        raise Http404
     _, etag = view.represent(locked)
     if etag not in tags and "*" not in tags:
         raise ChangedMeanwhile("It was changed since you read it. Read it again, then decide.")
