@@ -69,7 +69,9 @@ def issue_token(
         if holder is not None:
             _must_hold(holder, scopes)
     if by is not None and (beyond := [scope for scope in scopes if not covers(by, user, scope)]):
-        raise NotIssued(f"{user.email} holds {', '.join(beyond)} in places where you don't, so you make no token with it.")
+        raise NotIssued(
+            f"{user.email} holds {', '.join(beyond)} in places where you don't, so you make no token with it."
+        )
     if not 1 <= days <= MAX_DAYS:
         raise NotIssued(f"A token lives 1 to {MAX_DAYS} days.")
     key, secret = _random(12), _random(43)

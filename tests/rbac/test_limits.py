@@ -213,7 +213,9 @@ def test_a_role_is_not_widened_beyond_what_one_holds_where_it_is_held(eve, root,
     assert "would get users:update" in page.content.decode()
     assert not decide(eve, "users:update").allowed
     own = Role.objects.get(key="roles")
-    mine = call(client, "PATCH", f"/roles/{own.uid}", {"permissions": [*own.own_permissions, "units:read"]}, if_match="*")
+    mine = call(
+        client, "PATCH", f"/roles/{own.uid}", {"permissions": [*own.own_permissions, "units:read"]}, if_match="*"
+    )
     assert (mine.status_code, "themselves" in mine.json()["detail"]) == (403, True)
 
 
