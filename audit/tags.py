@@ -60,7 +60,7 @@ EVIDENCE = (
         "How accounts begin, change and end",
         (
             "accounts:created", "accounts:activated", "accounts:deactivated", "setup:issued", "setup:used",
-            "accounts.user", "accounts.setuplink",
+            "accounts.user", "accounts.setuplink", "tokens.serviceaccount",
         ),
         {"SOC2": ("CC6.2",), "ISO27001": ("A.5.16",), "PCI_DSS": ("10.2.1.5",)},
     ),
