@@ -67,13 +67,14 @@ def register_lower_apps() -> None:
 
     from accounts.mfa.models import FactorReset, MessageDevice, Passkey, RecoveryCode, RecoveryDevice, TOTPDevice
     from accounts.models import SetupLink, User
-    from accounts.tokens.models import SigningKey, Token
+    from accounts.tokens.models import ServiceAccount, SigningKey, Token
     from audit.models import AuditEntry
     from rbac.access.models import AccessTrace, FactorRule, Policy, Zone
     from rbac.models import DenyRule, Role, RoleAssignment, RolePermission, Unit
 
     throttle = ("throttling_failure_timestamp", "throttling_failure_count")
     audited(User, personal=("email", "name"), ignore=("last_login",), m2m=("groups",), reads_too=True)
+    audited(ServiceAccount, personal=("email", "name"), ignore=("last_login",), reads_too=True)  # of the same table
     audited(SetupLink, reads_too=True)
     audited(TOTPDevice, plain=("name",), ignore=("last_step", "last_used_at", *throttle), reads_too=True)
     audited(RecoveryDevice, plain=("name",), ignore=throttle, reads_too=True)

@@ -37,13 +37,18 @@ class Evidence:
 EVIDENCE = (
     Evidence(
         "Who was let in, and that a second factor was asked for",
-        ("sessions:started", "sessions:ended", "mfa:stepped_up", "mfa:code_used", "access:step_up_asked"),
+        (
+            "sessions:started", "sessions:ended", "sessions:revoked", "sessions:new_device", "sessions:disowned",
+            "mfa:stepped_up", "mfa:code_sent", "mfa:code_used", "access:step_up_asked", "tokens:refreshed",
+        ),
         {"SOC2": ("CC6.1",), "ISO27001": ("A.8.5",), "PCI_DSS": ("8.4.2",)},
     ),
     Evidence(
         "Attempts that were refused",
-        ("sessions:refused", "mfa:refused", "tokens:refused", "accounts:locked", "access:denied",
-         "changes:refused"),
+        (
+            "sessions:refused", "mfa:refused", "tokens:refused", "tokens:replayed", "accounts:locked",
+            "accounts:unlocked", "access:denied", "changes:refused",
+        ),
         {
             "SOC2": ("CC6.1", "CC7.2"),
             "GDPR": ("32(1)(b)",),
@@ -55,7 +60,7 @@ EVIDENCE = (
         "How accounts begin, change and end",
         (
             "accounts:created", "accounts:activated", "accounts:deactivated", "setup:issued", "setup:used",
-            "accounts.user", "accounts.setuplink",
+            "accounts.user", "accounts.setuplink", "tokens.serviceaccount",
         ),
         {"SOC2": ("CC6.2",), "ISO27001": ("A.5.16",), "PCI_DSS": ("10.2.1.5",)},
     ),
@@ -65,10 +70,12 @@ EVIDENCE = (
         {"GDPR": ("5(1)(f)", "5(2)")},
     ),
     Evidence(
-        "Second factors and access tokens: made, renewed, withdrawn",
+        "Passwords, second factors and access tokens: made, renewed, withdrawn",
         (
-            "mfa:enrolled", "mfa:codes_renewed", "tokens:issued", "tokens:revoked",
-            "mfa.totpdevice", "mfa.recoverydevice", "mfa.recoverycode", "tokens.token",
+            "passwords:changed", "passwords:reset_requested", "mfa:enrolled", "mfa:removed", "mfa:codes_renewed",
+            "mfa:reset_asked", "mfa:reset_approved", "mfa:reset_refused", "tokens:issued", "tokens:rotated",
+            "tokens:revoked", "signing-keys:rotated", "mfa.totpdevice", "mfa.passkey", "mfa.messagedevice",
+            "mfa.recoverydevice", "mfa.recoverycode", "mfa.factorreset", "tokens.token", "tokens.signingkey",
         ),
         {"SOC2": ("CC6.1",), "ISO27001": ("A.5.17",), "PCI_DSS": ("10.2.1.5",)},
     ),
@@ -93,7 +100,10 @@ EVIDENCE = (
     ),
     Evidence(
         "Conditions of access: from where, when and how",
-        ("policies:changed", "zones:changed", "access.policy", "access.zone"),
+        (
+            "policies:changed", "zones:changed", "factor-rules:changed", "access.policy", "access.zone",
+            "access.factorrule",
+        ),
         {"SOC2": ("CC6.1", "CC6.6"), "ISO27001": ("A.5.15", "A.8.20"), "PCI_DSS": ("7.3.1",)},
     ),
     Evidence(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlencode
 from uuid import UUID
@@ -132,7 +133,7 @@ class _Place:
         return Page(rows[::-1], newer=ahead, older=back, reached=reached)
 
     def _values(self, row: M) -> tuple[Any, ...]:
-        return tuple(getattr(row, name) for name in self.names)
+        return tuple(attrgetter(name.replace("__", "."))(row) for name in self.names)
 
 
 def _told(value: Any) -> Any:

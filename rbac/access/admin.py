@@ -147,7 +147,7 @@ class FactorRuleAdmin(ServedAdmin):
     list_display = ["role", "level", "max_age", "grace_days", "enabled", "due_at"]
     list_filter = ["enabled", "level"]
     list_select_related = ["role"]
-    ordering = ["pk"]
+    ordering = ["role__name"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: FactorRule | None = None) -> list[str]:
         return ["due_at", "would_be_stopped"] if obj else []

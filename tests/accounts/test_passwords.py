@@ -20,7 +20,7 @@ from accounts.mfa.passwords import stands_in
 from accounts.models import SetupLink, User
 from audit.models import AuditEntry
 from tests.accounts.test_sign_in import code_for, password_step
-from tests.conftest import PASSWORD, enrolled, make_person
+from tests.conftest import PASSWORD, enrolled, make_person, put
 
 NEW = "seven kettles sing"
 
@@ -139,7 +139,7 @@ def test_what_stands_behind_the_72nd_byte_counts(eve):
 
 
 def test_it_never_runs_out(eve):
-    User.objects.filter(pk=eve.pk).update(created_at=timezone.now() - timedelta(days=400))
+    put(User.objects.filter(pk=eve.pk), created_at=timezone.now() - timedelta(days=400))
     password_step(eve)
 
 
@@ -235,7 +235,7 @@ def test_the_link_is_short_lived_and_the_newest_alone_counts(eve):
     services.send_reset_link(eve.email)
     assert Client().get(first).status_code == 404
     assert Client().get(link_in_mail()).status_code == 200
-    SetupLink.objects.update(expires_at=timezone.now())
+    put(SetupLink.objects.all(), expires_at=timezone.now())
     assert Client().get(link_in_mail()).status_code == 404
 
 

@@ -27,7 +27,7 @@ from tests.accounts.test_lockout import fail
 from tests.accounts.test_sign_in import code_for, password_step
 from tests.accounts.tokens.conftest import Caller, refresh
 from tests.accounts.tokens.test_jwt import claims
-from tests.conftest import PASSWORD, enrolled
+from tests.conftest import PASSWORD, enrolled, put
 from tests.rbac.access.test_factors import rule
 
 JSON = "application/json"
@@ -198,7 +198,7 @@ def test_an_older_jwt_is_held_to_a_new_rule_and_one_from_a_passkey_passes(dev, c
     rule(grace_days=3)
     weak = by_code(dev, app_code(dev)).json()
     assert Caller(weak["access_token"])("GET", "/findings").status_code == 200
-    FactorRule.objects.update(enabled_at=timezone.now() - timedelta(days=3))
+    put(FactorRule.objects.all(), enabled_at=timezone.now() - timedelta(days=3))
     for given in (weak, refresh(weak).json()):
         refused = Caller(given["access_token"])("GET", "/findings")
         assert (refused.status_code, "step_up" in refused.json()) == (403, False)

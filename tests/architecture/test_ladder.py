@@ -185,7 +185,6 @@ NOT_AUDITED = {
     "opssight.heartbeat": "signs of life",
     "auth.permission": "Django's rows, which grant nothing here",
     "contenttypes.contenttype": "follows from the code",
-    "tokens.serviceaccount": "accounts.user under another name",
     "tokens.family": "issued, refreshed and replayed tokens are events",
     "logins.login": "started, revoked and ended ones are events",
     "sessions.session": "started and ended sessions are events",

@@ -83,6 +83,7 @@ def test_nobody_leaves_a_group_that_denies_them(tina, eve, client_for):
         person.groups.add(group)
     root = services.root_unit()
     services.save_deny(DenyRule(group=group, permission="assets:read", unit=root, reason="x"))
+    tina.refresh_from_db()
     client = client_for(tina, step_up=True)
     for person in (tina, eve):
         assert call(client, "DELETE", f"/groups/Held back/members?user={person.uid}").status_code == 403

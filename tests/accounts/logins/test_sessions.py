@@ -10,15 +10,17 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts.events import PASSWORD_CHANGED
 from accounts.logins import services, tasks
 from accounts.logins.models import Login
 from accounts.mfa.models import TOTPDevice
 from accounts.models import SetupLink, User
 from accounts.services import change_password, set_active
+from opssight.kernel.events import bulk_record, bulk_write
 from rbac.models import DenyRule, Role, RoleAssignment
 from rbac.services import assign_role, remove_deny, revoke_assignment, root_unit, save_assignment, save_deny
 from tests.accounts.test_sign_in import code_for, entries, password_step
-from tests.conftest import PASSWORD, enrolled, make_person
+from tests.conftest import PASSWORD, enrolled, in_bulk, make_person, put
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
 
@@ -285,9 +287,9 @@ def test_old_rows_and_run_out_cookies_are_swept(eves):
 # --- what ends everything -----------------------------------------------------------------------------------------
 
 
-def in_bulk(user: User) -> None:
-    User.objects.filter(pk=user.pk).update(is_active=False)
-    User.objects.filter(pk=user.pk).update(is_active=True)
+def out_and_in_again(user: User) -> None:
+    in_bulk(User.objects.filter(pk=user.pk), is_active=False)
+    in_bulk(User.objects.filter(pk=user.pk), is_active=True)
 
 
 def by_hand(user: User) -> None:
@@ -307,14 +309,16 @@ def by_an_older_copy(user: User) -> None:
 
 def by_bulk_update(user: User) -> None:
     user.password = "!"
-    User.objects.bulk_update([user], ["password"])
+    with bulk_write():
+        User.objects.bulk_update([user], ["password"])
+        bulk_record(PASSWORD_CHANGED, [(user, {"password": ["", "!"]})])
 
 
 CHANGES = {
     "password": lambda user: change_password(user, "another long passphrase"),
     "password in bulk": by_bulk_update,
     "out and in again": lambda user: [set_active(user, False), set_active(user, True)],
-    "out and in again, in bulk": in_bulk,
+    "out and in again, in bulk": out_and_in_again,
     "out and in again, by hand": by_hand,
     "ended, then saved from an older copy": by_an_older_copy,
     "a role given": lambda user: assign_role(user, "developer", reason="x"),
@@ -365,7 +369,7 @@ def test_whoever_gives_a_role_stays(eves, eve, olga, client_for):
 def test_what_changes_nothing_of_this_ends_nothing(eves, eve):
     eve.name = "Eva"
     eve.save()
-    User.objects.filter(pk=eve.pk).update(name="Eve")
+    put(User.objects.filter(pk=eve.pk), name="Eve")
     assert is_in(eves)
     assert User.objects.get(pk=eve.pk).auth_epoch == Login.objects.get().auth_epoch
 

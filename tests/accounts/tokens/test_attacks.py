@@ -34,7 +34,7 @@ from rbac.services import revoke_assignment, root_unit, save_deny
 from tests.accounts.test_sign_in import code_for, entries
 from tests.accounts.tokens.conftest import Caller, refresh
 from tests.accounts.tokens.parallel import race
-from tests.conftest import PASSWORD, enrolled, make_person
+from tests.conftest import PASSWORD, enrolled, in_bulk, make_person
 
 ME = "/me"
 
@@ -295,7 +295,7 @@ def take_factors_off(user: User) -> None:
 
 ENDINGS: dict[str, Callable[[User], object]] = {
     "deactivated": lambda user: set_active(user, False),
-    "deactivated in bulk": lambda user: User.objects.filter(pk=user.pk).update(is_active=False),
+    "deactivated in bulk": lambda user: in_bulk(User.objects.filter(pk=user.pk), is_active=False),
     "out and in again": lambda user: [set_active(user, False), set_active(user, True)],
     "deleted": lambda user: user.delete(),
     "another password": lambda user: change_password(user, "another long passphrase"),

@@ -18,6 +18,7 @@ from rbac.models import DenyRule
 from rbac.services import assign_role, root_unit, save_deny
 from tests.accounts.test_sign_in import entries
 from tests.accounts.tokens.conftest import Caller
+from tests.conftest import put
 
 OAUTH = "/api/v1/tokens/oauth"
 
@@ -88,11 +89,11 @@ def test_clients_that_are_none(robot, secret, olga, wrong):
         case "id":
             account = create_service_account("other@example.org", name="Other")
         case "revoked":
-            Token.objects.update(revoked_at=timezone.now())
+            put(Token.objects.all(), revoked_at=timezone.now())
         case "expired":
-            Token.objects.update(expires_at=timezone.now())
+            put(Token.objects.all(), expires_at=timezone.now())
         case "inactive":
-            User.objects.filter(pk=robot.pk).update(is_active=False)
+            put(User.objects.filter(pk=robot.pk), is_active=False)
         case "a person's":
             account, (_, secret) = olga, issue_token(olga, name="t", scopes=["me:read"])
         case "nothing":
@@ -305,7 +306,7 @@ def test_a_rotated_token_works_for_its_grace_time(eve, client_for):
     assert timedelta(days=29) < Token.objects.latest("pk").expires_at - timezone.now() <= timedelta(days=30)
     again = client.post(path, {}, content_type="application/json")
     assert (again.status_code, "was replaced" in again.json()["detail"]) == (409, True)
-    Token.objects.filter(pk=old.pk).update(expires_at=timezone.now())
+    put(Token.objects.filter(pk=old.pk), expires_at=timezone.now())
     assert [Caller(each)("GET", "/me").status_code for each in (text, new["token"])] == [401, 200]
     assert len(entries("tokens:rotated")) == 1
 

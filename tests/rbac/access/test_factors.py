@@ -19,7 +19,7 @@ from rbac.access.models import FactorRule
 from rbac.models import Role
 from rbac.services import assign_role
 from tests.accounts.test_sign_in import code_for, password_step
-from tests.conftest import enrolled
+from tests.conftest import enrolled, put
 from tests.rbac.access.conftest import make_policy
 
 
@@ -69,7 +69,7 @@ def test_grace_counts_from_when_it_was_switched_on(dev, eve):
     made = rule(grace_days=7)
     needed = factor_needed(dev)
     assert (needed.level, needed.coming, needed.coming_at) == ("", "passkey", made.due_at)
-    FactorRule.objects.update(enabled_at=timezone.now() - timedelta(days=7))
+    put(FactorRule.objects.all(), enabled_at=timezone.now() - timedelta(days=7))
     assert factor_needed(dev).level == "passkey"
     made.refresh_from_db()
     made.grace_days = 14
