@@ -32,6 +32,7 @@ BUILTIN: dict[str, tuple[str, str, tuple[str, ...], set[str]]] = {
             "logins:read",
             "message-devices:read",
             "mfa:read",
+            "notices:read",
             "passkeys:read",
             "policies:read",
             "resets:read",

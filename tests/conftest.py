@@ -7,7 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.core import mail
 from django.core.cache import cache
+from django.core.mail import EmailMessage
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
@@ -16,6 +18,8 @@ from accounts.logins.models import Login
 from accounts.logins.services import LOGIN
 from accounts.mfa.models import TOTPDevice
 from accounts.models import User
+from accounts.notify.models import Notice
+from accounts.notify.services import deliver
 from accounts.services import create_account
 from audit import guard
 from rbac.services import assign_role
@@ -93,6 +97,13 @@ def client_for(db: None) -> Callable[..., Client]:
         return client
 
     return sign_in
+
+
+def letters() -> list[EmailMessage]:
+    """Every letter so far, after workers were at all that waits."""
+    for notice in Notice.objects.unfinished().order_by("pk"):
+        deliver(notice.pk)
+    return mail.outbox
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,8 @@ from django.utils import timezone
 
 from accounts.mfa.models import FactorReset, MessageDevice, Passkey
 from accounts.models import User
+from accounts.notify import kinds
+from accounts.notify.services import notify
 from accounts.tokens.models import ServiceAccount
 from accounts.tokens.service_accounts import create_service_account
 from accounts.tokens.services import issue_token
@@ -104,6 +106,7 @@ MAKE: dict[str, Callable[[Unit], Model]] = {
         pk=create_service_account(f"{unit.name}-robot@example.org", name=f"{unit.name} robot").pk
     ),
     "logins.login": lambda unit: opened(person(unit)),
+    "notify.notice": lambda unit: notify(person(unit), kinds.PASSWORD, f"about {unit.name}", "text"),
     "mfa.totpdevice": lambda unit: enrolled(person(unit)),
     "mfa.passkey": passkey,
     "mfa.messagedevice": message_device,

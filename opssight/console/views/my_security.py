@@ -7,6 +7,7 @@ from accounts.mfa.messages import channels
 from accounts.mfa.models import RecoveryDevice
 from accounts.mfa.services import CODES, codes_left, factors_of
 from accounts.models import User
+from accounts.notify.services import preferences
 from accounts.tokens.models import Token
 from audit.models import AuditEntry
 from opssight.kernel import events
@@ -38,6 +39,7 @@ def my_security(request: HttpRequest) -> HttpResponse:
         "codes": CODES,
         "sessions": list(Login.objects.open(at=timezone.now()).filter(user=user).order_by("-id")),
         "tokens": list(Token.objects.valid(at=timezone.now()).filter(user=user).order_by("-id")),
+        "notices": preferences(user),
         "entries": list(mine.filter(event__in=EVENTS).select_related("personal").order_by("-id")[:SHOWN]),
     }
     return render(request, "console/my_security.html", page)
