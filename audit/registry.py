@@ -52,6 +52,7 @@ def register_lower_apps() -> None:
     from accounts.mfa.models import FactorReset, MessageDevice, Passkey, RecoveryCode, RecoveryDevice, TOTPDevice
     from accounts.models import SetupLink, User
     from accounts.notify.models import Preference
+    from accounts.personal.models import Collection, PersonalDetails
     from accounts.tokens.models import SigningKey, Token
     from rbac.access.models import FactorRule, Policy, Zone
     from rbac.models import DenyRule, Role, RoleAssignment, RolePermission, Unit
@@ -69,6 +70,8 @@ def register_lower_apps() -> None:
     audited(MessageDevice, secret=("address_encrypted",), ignore=(*counted, *throttle))
     audited(FactorReset)
     audited(Preference)
+    audited(PersonalDetails, secret=("phone_number_encrypted", "ssn_encrypted"), ignore=("changed_at",))
+    audited(Collection)
     audited(Token, secret=("secret_hash",), ignore=("last_used_at",))
     audited(SigningKey, secret=("private_encrypted",))
     audited(Group)

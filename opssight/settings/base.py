@@ -52,6 +52,7 @@ INSTALLED_APPS = [
     "accounts.mfa.apps.MfaConfig",
     "accounts.logins.apps.LoginsConfig",
     "accounts.notify.apps.NotifyConfig",
+    "accounts.personal.apps.PersonalConfig",
     "accounts.tokens.apps.TokensConfig",
     "rbac.apps.RbacConfig",
     "rbac.access.apps.AccessConfig",

@@ -19,6 +19,8 @@ from accounts.mfa.models import FactorReset, MessageDevice, Passkey
 from accounts.models import User
 from accounts.notify import kinds
 from accounts.notify.services import notify
+from accounts.personal.models import Collection
+from accounts.personal.services import set_own
 from accounts.tokens.models import ServiceAccount
 from accounts.tokens.service_accounts import create_service_account
 from accounts.tokens.services import issue_token
@@ -107,6 +109,8 @@ MAKE: dict[str, Callable[[Unit], Model]] = {
     ),
     "logins.login": lambda unit: opened(person(unit)),
     "notify.notice": lambda unit: notify(person(unit), kinds.PASSWORD, f"about {unit.name}", "text"),
+    "personal.personaldetails": lambda unit: set_own(person(unit), phone_number="+49 30 901820"),
+    "personal.collection": lambda unit: Collection.objects.create(name="ssn", enabled=False, reason=unit.name),
     "mfa.totpdevice": lambda unit: enrolled(person(unit)),
     "mfa.passkey": passkey,
     "mfa.messagedevice": message_device,

@@ -8,6 +8,7 @@ from accounts.mfa.models import RecoveryDevice
 from accounts.mfa.services import CODES, codes_left, factors_of
 from accounts.models import User
 from accounts.notify.services import preferences
+from accounts.personal.services import collects_ssn, details_of
 from accounts.tokens.models import Token
 from audit.models import AuditEntry
 from opssight.kernel import events
@@ -16,7 +17,7 @@ from opssight.kernel.guards import guarded
 
 SHOWN = 15
 # What concerns one's own way in: also what others tried in one's name.
-OWN_WAY_IN = ("sessions:", "mfa:", "setup:", "accounts:", "passwords:", "tokens:")
+OWN_WAY_IN = ("sessions:", "mfa:", "setup:", "accounts:", "passwords:", "tokens:", "personal:")
 EVENTS = [name for name in events.registry if name.startswith(OWN_WAY_IN)]
 
 
@@ -40,6 +41,8 @@ def my_security(request: HttpRequest) -> HttpResponse:
         "sessions": list(Login.objects.open(at=timezone.now()).filter(user=user).order_by("-id")),
         "tokens": list(Token.objects.valid(at=timezone.now()).filter(user=user).order_by("-id")),
         "notices": preferences(user),
+        "details": details_of(user),
+        "collects_ssn": collects_ssn(),
         "entries": list(mine.filter(event__in=EVENTS).select_related("personal").order_by("-id")[:SHOWN]),
     }
     return render(request, "console/my_security.html", page)
