@@ -16,7 +16,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from django.core.exceptions import ValidationError
 from django.core.mail import EmailMessage
-from django.db import connection, transaction
+from django.db import transaction
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -33,7 +33,6 @@ from audit.models import AuditEntry
 from opssight.kernel import jobs
 from opssight.settings.env import BASE_DIR
 from tests.conftest import letters, make_person
-from tests.opssight.conftest import clean_environment
 
 pytestmark = pytest.mark.django_db
 
@@ -254,24 +253,8 @@ def test_one_that_every_attempt_died_on_is_given_up(server):
 
 
 @pytest.fixture
-def elsewhere(transactional_db, tmp_path, server) -> Callable[..., subprocess.Popen[str]]:
-    """Processes of an installation: on SQLite one of their own, on PostgreSQL the suite's database."""
-    environment = {
-        **clean_environment(),
-        "OPSSIGHT_HOME": str(tmp_path),
-        "OPSSIGHT_SMTP_URL": f"smtp://127.0.0.1:{server.port}",
-        "DJANGO_SETTINGS_MODULE": "opssight.settings.prod",
-        "PYTHONPATH": str(BASE_DIR),
-    }
-    if connection.vendor == "postgresql":
-        d = connection.settings_dict
-        environment["OPSSIGHT_DATABASE_URL"] = (
-            f"postgresql://{d['USER']}:{d['PASSWORD']}@{d['HOST'] or '127.0.0.1'}:{d['PORT'] or 5432}/{d['NAME']}"
-        )
-        environment["OPSSIGHT_BROKER_URL"] = "redis://127.0.0.1:1/0"  # nothing is sent there
-    else:
-        run = [sys.executable, "manage.py", "migrate", "-v", "0"]
-        subprocess.run(run, cwd=BASE_DIR, env=environment, check=True, timeout=120)
+def elsewhere(environment, server) -> Callable[..., subprocess.Popen[str]]:
+    environment["OPSSIGHT_SMTP_URL"] = f"smtp://127.0.0.1:{server.port}"
 
     def start(*what: str) -> subprocess.Popen[str]:
         driver = [sys.executable, "tests/accounts/notify/driver.py", *what]
