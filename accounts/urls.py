@@ -1,6 +1,7 @@
 from django.urls import path
 
 from accounts import views
+from accounts.devices import views as devices
 from accounts.logins import views as logins
 from accounts.mfa import views as mfa
 from accounts.notify import views as notices
@@ -26,6 +27,7 @@ urlpatterns = [
     path("my-security/sessions/<uuid:uid>/end", logins.end_session, name="end-session"),
     path("my-security/tokens/<uuid:uid>/revoke", tokens.revoke, name="revoke-token"),
     path("my-security/notices/<str:kind>", notices.set_preference, name="set-notice-preference"),
+    path("my-security/devices/<uuid:uid>/revoke", devices.revoke, name="revoke-device"),
     path("my-security/details", personal.change, name="own-details"),
     path("my-security/recovery-codes", mfa.renew_codes, name="renew-codes"),
     path("my-security/password", views.change_password, name="change-password"),

@@ -49,6 +49,7 @@ def register_lower_apps() -> None:
     """The models of accounts and rbac, which stand below and can't name the trail."""
     from django.contrib.auth.models import Group
 
+    from accounts.devices.models import Device
     from accounts.mfa.models import FactorReset, MessageDevice, Passkey, RecoveryCode, RecoveryDevice, TOTPDevice
     from accounts.models import SetupLink, User
     from accounts.notify.models import Preference
@@ -69,6 +70,7 @@ def register_lower_apps() -> None:
     counted = ("sent_at", "sends", "sends_since", "code_hash", "code_expires_at", "last_used_at")
     audited(MessageDevice, secret=("address_encrypted",), ignore=(*counted, *throttle))
     audited(FactorReset)
+    audited(Device, ignore=("reported_ms", "reported_at", "os_version", *Device.CHECKS))
     audited(Preference)
     audited(PersonalDetails, secret=("phone_number_encrypted", "ssn_encrypted"), ignore=("changed_at",))
     audited(Collection)

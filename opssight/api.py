@@ -8,6 +8,7 @@ from django.views.decorators.csrf import csrf_exempt
 from rest_framework.routers import SimpleRouter
 
 import accounts.api
+import accounts.devices.api
 import accounts.logins.api
 import accounts.mfa.api
 import accounts.personal.api
@@ -34,6 +35,7 @@ for subject in (
     accounts.logins.api,
     accounts.tokens.api,
     accounts.mfa.api,
+    accounts.devices.api,
     accounts.personal.api,
     accounts.api,
 ):
@@ -58,6 +60,7 @@ def unknown(request: HttpRequest, **kwargs: str) -> HttpResponse:
 urlpatterns = [
     *router.urls,
     *accounts.tokens.api.urlpatterns,
+    *accounts.devices.api.urlpatterns,
     path("me", MeViewSet.as_view({"get": "read", "patch": "update"}), name="me"),
     path("explain", rbac.api.ExplainViewSet.as_view({"get": "read"}), name="explain"),
     path("explain/holdings", rbac.api.HoldingsViewSet.as_view({"get": "read"}), name="holdings"),

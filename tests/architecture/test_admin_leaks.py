@@ -15,6 +15,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts.devices.models import Device
 from accounts.mfa.models import FactorReset, MessageDevice, Passkey
 from accounts.models import User
 from accounts.notify import kinds
@@ -111,6 +112,9 @@ MAKE: dict[str, Callable[[Unit], Model]] = {
     "notify.notice": lambda unit: notify(person(unit), kinds.PASSWORD, f"about {unit.name}", "text"),
     "personal.personaldetails": lambda unit: set_own(person(unit), phone_number="+49 30 901820"),
     "personal.collection": lambda unit: Collection.objects.create(name="ssn", enabled=False, reason=unit.name),
+    "devices.device": lambda unit: Device.objects.create(
+        user=person(unit), name=f"device {unit.name}", platform="linux", public_key=unit.name
+    ),
     "mfa.totpdevice": lambda unit: enrolled(person(unit)),
     "mfa.passkey": passkey,
     "mfa.messagedevice": message_device,
@@ -294,7 +298,8 @@ def test_step_up_leads_back_and_counts_for_a_while(olga, client_for):
     client, device = client_for(olga), enrolled(olga)
     assert client.get("/admin/")["Location"] == "/step-up?next=%2Fadmin%2F"
     assert client.post("/step-up", {"code": "000000", "next": "/admin/"}).status_code == 400
-    from accounts.mfa.models import TOTPDevice
+    from accounts.devices.models import Device
+from accounts.mfa.models import TOTPDevice
 
     TOTPDevice.objects.update(throttling_failure_count=0)
     assert client.post("/step-up", {"code": code_for(device), "next": "/admin/"})["Location"] == "/admin/"

@@ -2,6 +2,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 
+from accounts.devices.models import Device
 from accounts.logins.models import Login
 from accounts.mfa.messages import channels
 from accounts.mfa.models import RecoveryDevice
@@ -41,6 +42,7 @@ def my_security(request: HttpRequest) -> HttpResponse:
         "sessions": list(Login.objects.open(at=timezone.now()).filter(user=user).order_by("-id")),
         "tokens": list(Token.objects.valid(at=timezone.now()).filter(user=user).order_by("-id")),
         "notices": preferences(user),
+        "devices": list(Device.objects.in_use().filter(user=user).order_by("-id")),
         "details": details_of(user),
         "collects_ssn": collects_ssn(),
         "entries": list(mine.filter(event__in=EVENTS).select_related("personal").order_by("-id")[:SHOWN]),

@@ -353,7 +353,7 @@ def test_kinds_are_registered_once():
     with pytest.raises(ValueError, match="twice"):
         kinds.register("codes", "again")
     assert sorted(kinds.registry) == [
-        "codes", "factors", "links", "new-device", "password", "token-ending", "token-replayed",
+        "codes", "devices", "factors", "links", "new-device", "password", "token-ending", "token-replayed",
     ]  # fmt: skip
 
 
