@@ -102,8 +102,8 @@ class DeviceViewSet(Resource, List, Retrieve):
 class Report(StrictSerializer):
     jws = Text(
         max_length=signed.MOST,
-        help_text=f'Compact JWS, header {{"alg":"EdDSA","kid":"<uid>","typ":"{signed.TYPE}"}}, payload canonical JSON with '
-        "aud, device, reported_at (milliseconds), os_version, disk_encryption, firewall, screen_lock.",
+        help_text=f'Compact JWS, header {{"alg":"EdDSA","kid":"<uid>","typ":"{signed.TYPE}"}}, payload canonical JSON '
+        "with aud, device, reported_at (milliseconds), os_version, disk_encryption, firewall, screen_lock.",
     )
 
 

@@ -19,7 +19,7 @@ from opssight.kernel.errors import Refusal
 
 CHALLENGE_VALID = timedelta(minutes=5)
 MOST = 20  # devices in use of one account
-# Of a report against our clock. What was held back longer is no news, and a clock that is ahead would make it look fresh.
+# Of a report against our clock: what was held back longer is no news, and a clock that is ahead makes it look fresh.
 LATE, EARLY = timedelta(minutes=5), timedelta(minutes=1)
 _SALT = "accounts.devices.registration"
 REGISTERED = kinds.register("devices", "A device of yours was registered", compulsory=True)
@@ -79,8 +79,8 @@ def register(user: User, *, name: str, platform: str, public_key: str, challenge
         raise KnownKey("This key was registered before. Make a new one.") from None
     events.DEVICE_REGISTERED.emit(target=device, platform=platform, account=user.email)
     text = (
-        f"“{name}” ({device.get_platform_display()}) now vouches for your account. If that was not you, revoke it under "
-        "My security, change your password and tell your security officer at once."
+        f"“{name}” ({device.get_platform_display()}) now vouches for your account. If that was not you, revoke it "
+        "under My security, change your password and tell your security officer at once."
     )
     notify(user, REGISTERED, "A device was registered for your account", text)
     return device
@@ -96,7 +96,7 @@ def _must_be_fresh(challenge: str, user: User) -> None:
 
 
 def take_report(jws: str) -> Device:
-    """A signed report of a device in use. ReportRefused where none signed it; WrongReport and Replayed where one did."""
+    """A report of a device in use. ReportRefused where none signed it; WrongReport and Replayed where one did."""
     device: Device | None = None
     try:
         if len(jws) > signed.MOST:
@@ -134,7 +134,7 @@ def _read(told: dict[str, Any], device: Device) -> tuple[dict[str, Any], int]:
 def _clock(off_ms: int) -> str:
     seconds = min(abs(off_ms) // 1000, 10**9)
     way = "ahead of" if off_ms > 0 else "behind"
-    return f"reported_at, in milliseconds since 1970, is {seconds} s {way} our clock. Set the device's clock, or send at once."
+    return f"reported_at, in milliseconds, is {seconds} s {way} our clock. Set the device's clock, or send at once."
 
 
 @transaction.atomic

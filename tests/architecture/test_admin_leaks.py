@@ -298,8 +298,7 @@ def test_step_up_leads_back_and_counts_for_a_while(olga, client_for):
     client, device = client_for(olga), enrolled(olga)
     assert client.get("/admin/")["Location"] == "/step-up?next=%2Fadmin%2F"
     assert client.post("/step-up", {"code": "000000", "next": "/admin/"}).status_code == 400
-    from accounts.devices.models import Device
-from accounts.mfa.models import TOTPDevice
+    from accounts.mfa.models import TOTPDevice
 
     TOTPDevice.objects.update(throttling_failure_count=0)
     assert client.post("/step-up", {"code": code_for(device), "next": "/admin/"})["Location"] == "/admin/"
