@@ -25,6 +25,7 @@ urlpatterns = [
     path("my-security/not-me", logins.not_me, name="not-me"),
     path("my-security/sessions/others/end", logins.end_others, name="end-other-sessions"),
     path("my-security/sessions/<uuid:uid>/end", logins.end_session, name="end-session"),
+    path("my-security/tokens/new", tokens.new, name="new-token"),
     path("my-security/tokens/<uuid:uid>/revoke", tokens.revoke, name="revoke-token"),
     path("my-security/notices/<str:kind>", notices.set_preference, name="set-notice-preference"),
     path("my-security/devices/<uuid:uid>/revoke", devices.revoke, name="revoke-device"),

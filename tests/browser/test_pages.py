@@ -344,6 +344,24 @@ def test_where_one_is_signed_in(window, look, stage):
     look()
 
 
+def test_a_new_token(window, look, stage):
+    window.holds(stage.session(stage.person("Tobi")["email"]))
+    page = window.page
+    page.goto("/my-security/tokens/new")
+    page.fill("[name=name]", "nightly scan")
+    page.fill("[name=addresses]", "the office")
+    window.watch.allow(400)
+    page.get_by_role("button", name="Make the token").click()
+    assert page.is_visible("text=is no network")
+    assert page.is_visible("text=Tick at least one")
+    look()
+    page.fill("[name=addresses]", "10.2.0.0/16")
+    page.check("[value='me:read']")
+    page.get_by_role("button", name="Make the token").click()
+    assert page.locator("#token li").inner_text().startswith("ops_")
+    look()
+
+
 def test_step_up_and_fresh_codes(window, look, stage):
     person = stage.person("Stine", "officer")
     window.holds(stage.session(person["email"], step_up=False))
