@@ -10,7 +10,7 @@ from opssight.kernel.admin import GuardedAdmin
 class PersonalDetailsAdmin(GuardedAdmin):
     """Masked. Values are revealed one by one by the API, with a reason, and each time is recorded."""
 
-    resource = "personal"
+    resource = "personal-details"
     task = "People"
     list_display = ["user", "shown_phone_number", "shown_ssn", "changed_at"]
     list_select_related = ["user"]

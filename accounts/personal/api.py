@@ -36,7 +36,7 @@ class Revealed(serializers.Serializer[Any]):
 class PersonalDetailsViewSet(Resource, List, Retrieve):
     """What people tell of themselves, masked; one value is revealed at a time, with a reason that is recorded."""
 
-    resource = "personal"
+    resource = "personal-details"
     queryset = PersonalDetails.objects.select_related("user")
     serializer_class = PersonalDetailsSerializer
 

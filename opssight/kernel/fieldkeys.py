@@ -55,7 +55,7 @@ def rotate() -> Iterator[Report]:
 
 
 def _walk(model: type[models.Model], name: str, *, only_old: bool, renew: bool) -> Report:
-    column = model.__dict__[name].column if name in model.__dict__ else getattr(model, name).column
+    column = getattr(model, name).column
     report, last = Report(f"{model._meta.db_table}.{column}"), 0
     rows = model._base_manager.exclude(**{column: ""}).exclude(**{column: None}).order_by("pk")
     if only_old:

@@ -117,7 +117,7 @@ def test_resources_and_their_actions():
         "mfa": ("read",),
         "notices": ("read",),
         "passkeys": ("read",),
-        "personal": ("read", "reveal"),
+        "personal-details": ("read", "reveal"),
         "policies": ("read", "create", "update", "delete"),
         "resets": ("read", "create", "approve"),
         "results": ("read",),

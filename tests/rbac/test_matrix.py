@@ -33,7 +33,13 @@ WRITING = {  # console pages by POST
     "assets/<uuid:uid>/scan",
     "my-security/sessions/others/end",
 }
-OWN = {"tokens", "sessions", "mfa", "my-security"}  # what is one's own whatever the role; tested where it lives
+OWN = {
+    "devices",
+    "tokens",
+    "sessions",
+    "mfa",
+    "my-security",
+}  # what is one's own whatever the role; tested where it lives
 BY_LABEL = {"mfa": "mfa.totpdevice", "trail": "audit.auditentry", "grants": "scanning.assetusergrant"}
 
 
