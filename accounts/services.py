@@ -19,8 +19,9 @@ from django_otp.models import Device
 
 from accounts import events
 from accounts.logins.services import keep
-from accounts.mail import send_now, tell
 from accounts.models import SetupLink, User, normalise_email
+from accounts.notify import kinds
+from accounts.notify.services import notify
 from accounts.strength import proved
 from opssight.kernel.crypto import keyed_hash
 from opssight.kernel.errors import Refusal
@@ -70,8 +71,9 @@ def change_password(user: User, password: str) -> None:
     user.set_password(password)
     user.save(update_fields=["password"])  # which ends everything
     events.PASSWORD_CHANGED.emit(target=user)
-    tell(
+    notify(
         user,
+        kinds.PASSWORD,
         "Your password was changed",
         "The password of your account was changed just now, and every session was ended. If that was not you, set a "
         "new one by “Password forgotten” on the sign-in page and tell your security officer at once.",
@@ -85,6 +87,7 @@ def change_own_password(request: HttpRequest, user: User, password: str) -> None
     keep(request, user)
 
 
+@transaction.atomic
 def send_reset_link(email: str) -> None:
     """Send the link that sets a new password, where there is such an account; run by a worker.
 
@@ -96,25 +99,28 @@ def send_reset_link(email: str) -> None:
     link = issue_setup_link(user, purpose=SetupLink.Purpose.RESET)
     events.RESET_REQUESTED.emit(target=user)
     minutes = int(settings.PASSWORD_RESET_VALID.total_seconds() // 60)
-    send_now(
-        user.email,
+    notify(
+        user,
+        kinds.LINKS,
         "Set a new password",
         f"Somebody asked for a new password for your account, perhaps you. This link sets it, once, within {minutes} "
         f"minutes; your second step follows:\n\n{link}\n\nIf it was not you, do nothing: nothing changes.",
+        expires_at=timezone.now() + settings.PASSWORD_RESET_VALID,
     )
 
 
-def send_new_beginning(user_id: int) -> None:
-    """Send the link with which somebody whose second factors were taken off begins anew; run by a worker."""
-    user = User.objects.people().get(pk=user_id)
+def send_new_beginning(user: User) -> None:
+    """Send the link with which somebody whose second factors were taken off begins anew."""
     link = issue_setup_link(user)
     hours = int(settings.SETUP_LINK_VALID.total_seconds() // 3600)
-    send_now(
-        user.email,
+    notify(
+        user,
+        kinds.LINKS,
         "Set up your account anew",
         "Your second factors were taken off, as you asked, and every session was ended. With this link you set a new "
         f"password and a new second factor, once, within {hours} hours:\n\n{link}\n\nIf you did not ask, tell your "
         "security officer at once.",
+        expires_at=timezone.now() + settings.SETUP_LINK_VALID,
     )
 
 

@@ -1,8 +1,11 @@
 from django.urls import path
 
 from accounts import views
+from accounts.devices import views as devices
 from accounts.logins import views as logins
 from accounts.mfa import views as mfa
+from accounts.notify import views as notices
+from accounts.personal import views as personal
 from accounts.tokens import views as tokens
 
 urlpatterns = [
@@ -24,6 +27,9 @@ urlpatterns = [
     path("my-security/sessions/<uuid:uid>/end", logins.end_session, name="end-session"),
     path("my-security/tokens/new", tokens.new, name="new-token"),
     path("my-security/tokens/<uuid:uid>/revoke", tokens.revoke, name="revoke-token"),
+    path("my-security/notices/<str:kind>", notices.set_preference, name="set-notice-preference"),
+    path("my-security/devices/<uuid:uid>/revoke", devices.revoke, name="revoke-device"),
+    path("my-security/details", personal.change, name="own-details"),
     path("my-security/recovery-codes", mfa.renew_codes, name="renew-codes"),
     path("my-security/password", views.change_password, name="change-password"),
     path("my-security/factors/<uuid:uid>/remove", mfa.remove_factor, name="remove-factor"),

@@ -65,8 +65,11 @@ def register_lower_apps() -> None:
     """The models of accounts and rbac, which stand below and can't name the trail."""
     from django.contrib.auth.models import Group
 
+    from accounts.devices.models import Device
     from accounts.mfa.models import FactorReset, MessageDevice, Passkey, RecoveryCode, RecoveryDevice, TOTPDevice
     from accounts.models import SetupLink, User
+    from accounts.notify.models import Preference
+    from accounts.personal.models import Collection, PersonalDetails
     from accounts.tokens.models import ServiceAccount, SigningKey, Token
     from audit.models import AuditEntry
     from rbac.access.models import AccessTrace, FactorRule, Policy, Zone
@@ -84,6 +87,12 @@ def register_lower_apps() -> None:
     counted = ("sent_at", "sends", "sends_since", "code_hash", "code_expires_at", "last_used_at")
     audited(MessageDevice, plain=("name",), ignore=(*counted, *throttle), reads_too=True)
     audited(FactorReset, plain=("note",), reads_too=True)
+    audited(
+        Device, plain=("name",), ignore=("reported_ms", "reported_at", "os_version", *Device.CHECKS), reads_too=True
+    )
+    audited(Preference, plain=("kind",))
+    audited(PersonalDetails, ignore=("changed_at",), reads_too=True)
+    audited(Collection, plain=("reason",))
     audited(Token, plain=("name", "key", "scopes"), ignore=("last_used_at",), reads_too=True)
     audited(SigningKey, plain=("kid", "algorithm"), reads_too=True)
     audited(Group, plain=("name",))

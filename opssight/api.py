@@ -8,8 +8,10 @@ from django.views.decorators.csrf import csrf_exempt
 from rest_framework.routers import SimpleRouter
 
 import accounts.api
+import accounts.devices.api
 import accounts.logins.api
 import accounts.mfa.api
+import accounts.personal.api
 import accounts.tokens.api
 import audit.sealing.api
 import compliance.api
@@ -33,6 +35,8 @@ for subject in (
     accounts.logins.api,
     accounts.tokens.api,
     accounts.mfa.api,
+    accounts.devices.api,
+    accounts.personal.api,
     accounts.api,
 ):
     for name, viewset in subject.routes:
@@ -56,7 +60,8 @@ def unknown(request: HttpRequest, **kwargs: str) -> HttpResponse:
 urlpatterns = [
     *router.urls,
     *accounts.tokens.api.urlpatterns,
-    path("me", MeViewSet.as_view({"get": "read"}), name="me"),
+    *accounts.devices.api.urlpatterns,
+    path("me", MeViewSet.as_view({"get": "read", "patch": "update"}), name="me"),
     path("explain", rbac.api.ExplainViewSet.as_view({"get": "read"}), name="explain"),
     path("explain/holdings", rbac.api.HoldingsViewSet.as_view({"get": "read"}), name="holdings"),
     path("openapi.json", openapi, name="openapi"),

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core import mail
 from django.core.cache import cache
+from django.core.mail import EmailMessage
 from django.db import connection, models
 from django.test import Client
 from django.utils import timezone
@@ -17,6 +19,8 @@ from accounts.logins.models import Login
 from accounts.logins.services import LOGIN
 from accounts.mfa.models import TOTPDevice
 from accounts.models import User
+from accounts.notify.models import Notice
+from accounts.notify.services import deliver
 from accounts.services import create_account
 from audit import guard
 from audit.models import AuditEntry
@@ -97,6 +101,13 @@ def client_for(db: None) -> Callable[..., Client]:
         return client
 
     return sign_in
+
+
+def letters() -> list[EmailMessage]:
+    """Every letter so far, after workers were at all that waits."""
+    for notice in Notice.objects.unfinished().order_by("pk"):
+        deliver(notice.pk)
+    return mail.outbox
 
 
 def put(rows: models.QuerySet[Any], **values: Any) -> None:

@@ -1,36 +1,17 @@
-"""The mail about a sign-in from a new device, and what its link does: "this was not me"."""
+"""What the link in the mail about a new device does: "this was not me"."""
 
-import secrets
-from datetime import timedelta
 from typing import Any
 
-from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
 from accounts.logins import events
+from accounts.logins.letters import VALID
 from accounts.logins.models import Login
-from accounts.mail import send_now
 from accounts.models import User
 from accounts.services import issue_setup_link
 from opssight.kernel.crypto import keyed_hash
 from opssight.kernel.errors import Refusal
-
-VALID = timedelta(days=7)
-SUBJECT = "Your account was used on a new device"
-TEXT = """\
-Somebody signed in to OpsSight as {email}, with your password and a second factor, on a device that was not used for it
-before:
-
-  {device}
-  from the address {address}, {time:%d %B %Y, %H:%M} UTC
-
-If that was you, there is nothing to do. If not, open this page and press the button on it. Every session and token of
-your account ends at once, and the password that was used counts no more:
-
-  {link}
-
-It works once, for seven days."""
 
 
 class NoticeNotValid(Refusal):
@@ -38,26 +19,6 @@ class NoticeNotValid(Refusal):
 
     def __init__(self) -> None:
         super().__init__("This link was used, has expired, or never existed. The same button is on “My security”.")
-
-
-def send(login_id: int) -> None:
-    """Write to the owner of the account, unless that was done. A mail that can't be sent leaves the row as it was."""
-    with transaction.atomic():
-        rows = Login.objects.select_for_update().filter(pk=login_id, is_new_device=True, notice_hash="")
-        login = rows.select_related("user").first()
-        if login is None:
-            return
-        token = secrets.token_urlsafe(32)
-        login.notice_hash = keyed_hash("sign-in-notice", token)
-        login.save(update_fields=["notice_hash"])
-        text = TEXT.format(
-            email=login.user.email,
-            device=login.device,
-            address=login.address or "unknown",
-            time=login.started_at,
-            link=f"{settings.BASE_URL}/not-me/{token}",
-        )
-        send_now(login.user.email, SUBJECT, text)
 
 
 def find(token: str) -> Login:

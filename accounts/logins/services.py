@@ -10,7 +10,7 @@ from django.db import transaction
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts.logins import devices, events
+from accounts.logins import devices, events, letters
 from accounts.logins.models import Login, LoginQuerySet
 from accounts.models import User
 from opssight.kernel import actor as actors
@@ -58,7 +58,7 @@ def begin(request: HttpRequest, login: Login) -> None:
     login.save()
     if login.is_new_device:
         events.NEW_DEVICE.emit(target=login.user, device=login.device)
-        _send_notice(login)
+        letters.write(login)
 
 
 def _note_device(request: HttpRequest, login: Login) -> None:
@@ -68,14 +68,6 @@ def _note_device(request: HttpRequest, login: Login) -> None:
     earlier = Login.objects.filter(user=login.user)
     known = earlier.filter(device_hash=login.device_hash).exists()
     login.is_new_device = not known and earlier.exists()
-
-
-def _send_notice(login: Login) -> None:
-    """By a worker: the link in the mail is a secret, which is made there so that it passes through no queue."""
-    from celery import current_app
-
-    send = current_app.send_task
-    transaction.on_commit(lambda: send("accounts.logins.tasks.send_notice", args=[login.pk]), robust=True)
 
 
 def find_open(uid: Any, user_id: Any) -> Login | None:

@@ -6,7 +6,6 @@ costs money and bothers somebody.
 
 import secrets
 from datetime import timedelta
-from smtplib import SMTPException
 from typing import Any
 
 import phonenumbers
@@ -17,11 +16,12 @@ from django.db import transaction
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts.mail import send_now
 from accounts.mfa import events, services
 from accounts.mfa.gateways import NotSent, gateway
-from accounts.mfa.models import DIGITS, MessageDevice
+from accounts.mfa.models import DIGITS, MESSAGE_CODE_VALID, MessageDevice
 from accounts.models import User
+from accounts.notify import kinds
+from accounts.notify.services import notify_now
 from opssight.kernel.errors import Refusal
 
 TICKET = "message_ticket"  # key of the session
@@ -102,10 +102,10 @@ def _count(device: MessageDevice) -> None:
 def _deliver(device: MessageDevice, code: str) -> None:
     text = f"{code} is your code for {settings.MFA_ISSUER}. It is good for ten minutes. Never tell it to anybody."
     if device.channel == Channel.EMAIL:
-        try:
-            send_now(device.address, f"Your code for {settings.MFA_ISSUER}", text)
-        except (OSError, SMTPException):
-            raise NotSent("The e-mail could not be sent: the mail server did not take it. Use another way.") from None
+        until = timezone.now() + MESSAGE_CODE_VALID
+        subject = f"Your code for {settings.MFA_ISSUER}"
+        if not notify_now(device.address, kinds.CODES, subject, text, expires_at=until):
+            raise NotSent("The mail server did not take the e-mail. It is tried again; or use another way.")
         return
     way = gateway()
     if way is None:

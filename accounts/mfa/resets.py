@@ -4,14 +4,15 @@ Whoever asks says how they made sure who it is; a second person decides. The pas
 the way back is the link in the account's own mailbox and nothing that a stranger may know.
 """
 
-from celery import current_app
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from accounts.mail import tell
 from accounts.mfa import events, services
 from accounts.mfa.models import FactorReset
 from accounts.models import User
+from accounts.notify import kinds
+from accounts.notify.services import notify
+from accounts.services import send_new_beginning
 from opssight.kernel.errors import Refusal
 
 State = FactorReset.State
@@ -37,8 +38,9 @@ def ask_reset(user: User, *, note: str, by: User) -> FactorReset:
         with transaction.atomic():
             reset.save()
             events.RESET_ASKED.emit(target=reset, account=user.email)
-            tell(
+            notify(
                 user,
+                kinds.FACTORS,
                 "Your second factors are about to be taken off",
                 "Somebody told us that you lost them. If that was not you, tell your security officer at once: a "
                 "second person is about to decide.",
@@ -57,9 +59,7 @@ def approve_reset(reset: FactorReset, *, by: User) -> None:
     user.set_unusable_password()
     user.save(update_fields=["password"])  # which ends everything
     events.RESET_APPROVED.emit(target=reset, account=user.email)
-    transaction.on_commit(
-        lambda: current_app.send_task("accounts.tasks.send_new_beginning", args=[user.pk]), robust=True
-    )
+    send_new_beginning(user)
 
 
 @transaction.atomic

@@ -10,11 +10,12 @@ from django.utils import timezone
 from django_otp.models import Device
 
 from accounts.logins.services import end_everything
-from accounts.mail import tell
 from accounts.mfa import events
 from accounts.mfa.codes import CODES, codes_left, make_where_none, renew_codes
 from accounts.mfa.models import MessageDevice, Passkey, RecoveryDevice, TOTPDevice
 from accounts.models import User
+from accounts.notify import kinds
+from accounts.notify.services import notify
 from accounts.strength import NAMES, is_enough
 from opssight.kernel.access import factor_needed
 from opssight.kernel.errors import Refusal
@@ -129,8 +130,9 @@ def confirm(factor: Any) -> list[str]:
     factor.save(update_fields=["confirmed"])
     codes = make_where_none(factor.user)
     events.FACTOR_ENROLLED.emit(target=factor, factor=factor.name, level=factor.level)
-    tell(
+    notify(
         factor.user,
+        kinds.FACTORS,
         "A second factor was added to your account",
         f"“{factor.name}” can now be used to sign in as you. If that was not you, sign in, take it off under My "
         "security, change your password and tell your security officer at once.",
@@ -149,8 +151,9 @@ def remove_factor(factor: Any) -> User:
         why = f" Your roles ({', '.join(needed.roles[:3])}) ask for it." if left and needed.level else ""
         raise LastFactor(f"“{factor.name}” is the last factor that lets you in.{why} Add another one first.")
     events.FACTOR_REMOVED.emit(target=user, factor=factor.name, level=factor.level)
-    tell(
+    notify(
         user,
+        kinds.FACTORS,
         "A second factor was taken off your account",
         f"“{factor.name}” can no longer be used to sign in as you. If that was not you, tell your security officer.",
     )

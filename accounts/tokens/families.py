@@ -13,9 +13,10 @@ from rest_framework_simplejwt.exceptions import ExpiredTokenError, TokenError
 
 from accounts.logins import services as logins
 from accounts.logins.models import Login
-from accounts.mail import tell
 from accounts.mfa.services import verify
 from accounts.models import User, normalise_email
+from accounts.notify import kinds
+from accounts.notify.services import notify
 from accounts.services import is_spraying
 from accounts.strength import proved
 from accounts.tokens import events
@@ -153,7 +154,7 @@ def _end_replayed(login: Login) -> None:
         error = "a refresh token was used twice"
         events.TOKEN_REPLAYED.emit(target=login.user, success=False, error=error, session=str(login.uid))
         text = _REPLAY.format(device=login.device, address=login.address or "unknown")
-        tell(login.user, "A token of your account was used twice", text)
+        notify(login.user, kinds.TOKEN_REPLAYED, "A token of your account was used twice", text)
 
 
 def revoke(text: str) -> None:

@@ -1,11 +1,11 @@
-from datetime import datetime
+from datetime import datetime, timedelta
 from ipaddress import ip_address, ip_network
 from typing import Any, Self
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 from accounts.logins.models import Login
@@ -32,6 +32,11 @@ def check_networks(value: object) -> None:
 class TokenQuerySet(GuardedQuerySet["Token"]):
     def valid(self, *, at: datetime) -> Self:
         return self.filter(revoked_at=None, expires_at__gt=at)
+
+    def ending(self, *, at: datetime, within: timedelta) -> Self:
+        """People's tokens that have not long to live, of those that ever had longer, and that nothing has replaced."""
+        mine = self.valid(at=at).filter(user__kind="person", user__is_active=True, auth_epoch=F("user__auth_epoch"))
+        return mine.filter(expires_at__lt=at + within, created_at__lt=F("expires_at") - within, replaced_by=None)
 
 
 class Token(models.Model):

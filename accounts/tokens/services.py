@@ -10,6 +10,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import User
+from accounts.notify import kinds
+from accounts.notify.services import notify
 from accounts.tokens import events
 from accounts.tokens.models import Token
 from accounts.tokens.refusals import Expired, NotAccepted
@@ -19,6 +21,7 @@ from opssight.kernel.errors import Refusal
 
 DEFAULT_DAYS, MAX_DAYS = 90, 366
 DEFAULT_GRACE_HOURS, MAX_GRACE_HOURS = 24, 7 * 24
+WARNING = timedelta(days=7)
 SEEN_EVERY = timedelta(minutes=1)  # last_used_at is not worth a write per request
 PREFIX = "ops_"
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
@@ -152,6 +155,21 @@ def rotate_token(token: Token, *, grace_hours: int = DEFAULT_GRACE_HOURS, by: Us
     token.save(update_fields=["replaced_by", "expires_at"])
     events.TOKEN_ROTATED.emit(target=token, grace_hours=grace_hours, new=str(new.uid))
     return new, text
+
+
+def tell_of_ending_tokens() -> None:
+    """A week before a token ends, once, its owner is told."""
+    for token in Token.objects.ending(at=timezone.now(), within=WARNING).select_related("user"):
+        notify(
+            token.user,
+            kinds.TOKEN_ENDING,
+            f"Your API token “{token.name}” ends soon",
+            f"It ends on {token.expires_at:%d %B %Y at %H:%M} UTC; whatever uses it stops working then. Make its "
+            f"successor before, by POST /api/v1/tokens/{token.uid}/rotate or anew.\n\nYou can turn this reminder off "
+            "under My security.",
+            key=str(token.uid),
+            expires_at=token.expires_at,
+        )
 
 
 @transaction.atomic

@@ -52,6 +52,9 @@ INSTALLED_APPS = [
     "accounts.apps.AccountsConfig",
     "accounts.mfa.apps.MfaConfig",
     "accounts.logins.apps.LoginsConfig",
+    "accounts.notify.apps.NotifyConfig",
+    "accounts.personal.apps.PersonalConfig",
+    "accounts.devices.apps.DevicesConfig",
     "accounts.tokens.apps.TokensConfig",
     "rbac.apps.RbacConfig",
     "rbac.access.apps.AccessConfig",
@@ -259,7 +262,9 @@ CELERY_BEAT_SCHEDULE = {
     "requeue-overdue-jobs": {"task": "opssight.tasks.requeue_overdue_jobs", "schedule": 30.0},
     "purge-idempotency-records": {"task": "opssight.tasks.purge_idempotency_records", "schedule": 3600.0},
     "purge-sessions": {"task": "accounts.logins.tasks.purge_sessions", "schedule": 3600.0},
+    "purge-notices": {"task": "accounts.notify.tasks.purge_notices", "schedule": 3600.0},
     "purge-access-traces": {"task": "rbac.access.tasks.purge_traces", "schedule": 3600.0},
+    "tell-of-ending-tokens": {"task": "accounts.tokens.tasks.tell_of_ending_tokens", "schedule": 3600.0},
     # At the full hour rather than an hour after the start, so that restarts don't put it off.
     "evaluate-controls": {"task": "compliance.tasks.evaluate_controls", "schedule": crontab(minute=0)},
 }
@@ -311,6 +316,7 @@ SPECTACULAR_SETTINGS = {
         "ScanState": "scanning.models.ScanState",
         "FindingStatus": "scanning.models.Status",
         "AssetKind": "scanning.models.Asset.Kind",
+        "DevicePlatform": "accounts.devices.models.Device.Platform",
         "PolicyEffect": "rbac.access.models.Policy.Effect",
         "AccessOutcome": "rbac.access.models.AccessTrace.Outcome",
         "ControlState": "compliance.models.State",

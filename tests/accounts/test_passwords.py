@@ -9,7 +9,6 @@ from datetime import timedelta
 import pytest
 from axes.models import AccessAttempt
 from django.contrib.auth.password_validation import validate_password
-from django.core import mail
 from django.core.exceptions import ValidationError
 from django.test import Client
 from django.utils import timezone
@@ -18,9 +17,10 @@ from accounts import services, tasks
 from accounts.mfa.models import TOTPDevice
 from accounts.mfa.passwords import stands_in
 from accounts.models import SetupLink, User
+from accounts.notify.models import Notice
 from audit.models import AuditEntry
 from tests.accounts.test_sign_in import code_for, password_step
-from tests.conftest import PASSWORD, enrolled, make_person, put
+from tests.conftest import PASSWORD, enrolled, letters, make_person, put
 
 NEW = "seven kettles sing"
 
@@ -160,8 +160,10 @@ def test_it_is_changed_with_the_old_one_and_ends_other_sessions(eve, client_for,
     assert there.get("/my-security").status_code == 302
     eve.refresh_from_db()
     assert eve.check_password(NEW)
-    [(name, (address, subject, _))] = queue
-    assert (name, address, subject) == ("accounts.tasks.send_letter", eve.email, "Your password was changed")
+    notice = Notice.objects.get()
+    assert queue == [("accounts.notify.tasks.deliver", [notice.pk])]
+    [letter] = letters()
+    assert (letter.to, letter.subject) == ([eve.email], "Your password was changed")
     assert AuditEntry.objects.filter(event="passwords:changed").count() == 1
 
 
@@ -203,7 +205,7 @@ def test_guessing_the_old_one_is_counted(eve, client_for):
 
 
 def link_in_mail() -> str:
-    found = re.search(r"http://localhost:8000(/set-up/[\w-]+)", mail.outbox[-1].body)
+    found = re.search(r"http://localhost:8000(/set-up/[\w-]+)", letters()[-1].body)
     assert found
     return found[1]
 
@@ -215,7 +217,7 @@ def test_the_link_sets_a_new_one_and_the_second_factor_stays(eve, queue, client_
     [(name, args)] = queue
     assert (name, args) == ("accounts.tasks.send_reset_link", [eve.email])
     tasks.send_reset_link(*args)
-    assert mail.outbox[-1].to == [eve.email]
+    assert letters()[-1].to == [eve.email]
     client, link = Client(), link_in_mail()
     answer = client.post(link, {"password": NEW, "again": NEW})
     assert client.get(answer["Location"])["Location"] == "/sign-in/second-step"
@@ -243,7 +245,7 @@ def test_it_voids_no_invitation_and_floods_no_mailbox(eve):
     invitation = services.issue_setup_link(eve).removeprefix("http://localhost:8000")
     for _ in range(5):
         services.send_reset_link(eve.email)
-    assert len(mail.outbox) == services.MOST_RESETS
+    assert len(letters()) == services.MOST_RESETS
     assert Client().get(invitation).status_code == 200
 
 
@@ -252,7 +254,7 @@ def test_nobody_else_gets_mail(eve):
     eve.save()
     for email in (eve.email, "nobody@example.org"):
         services.send_reset_link(email)
-    assert mail.outbox == []
+    assert letters() == []
     assert not SetupLink.objects.exists()
 
 

@@ -15,8 +15,13 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts.devices.models import Device
 from accounts.mfa.models import FactorReset, MessageDevice, Passkey
 from accounts.models import User
+from accounts.notify import kinds
+from accounts.notify.services import notify
+from accounts.personal.models import Collection
+from accounts.personal.services import set_own
 from accounts.tokens.models import ServiceAccount
 from accounts.tokens.service_accounts import create_service_account
 from accounts.tokens.services import issue_token
@@ -104,6 +109,12 @@ MAKE: dict[str, Callable[[Unit], Model]] = {
         pk=create_service_account(f"{unit.name}-robot@example.org", name=f"{unit.name} robot").pk
     ),
     "logins.login": lambda unit: opened(person(unit)),
+    "notify.notice": lambda unit: notify(person(unit), kinds.PASSWORD, f"about {unit.name}", "text"),
+    "personal.personaldetails": lambda unit: set_own(person(unit), phone_number="+49 30 901820"),
+    "personal.collection": lambda unit: Collection.objects.create(name="ssn", enabled=False, reason=unit.name),
+    "devices.device": lambda unit: Device.objects.create(
+        user=person(unit), name=f"device {unit.name}", platform="linux", public_key=unit.name
+    ),
     "mfa.totpdevice": lambda unit: enrolled(person(unit)),
     "mfa.passkey": passkey,
     "mfa.messagedevice": message_device,

@@ -17,6 +17,7 @@ PUBLIC = {
     "verify.py",
     "^api(?:/.*)?$",
     "api/v1/openapi.json",
+    "api/v1/devices/reports",
     "api/v1/tokens/jwt",
     "api/v1/tokens/jwt/refresh",
     "api/v1/tokens/jwt/revoke",
@@ -113,5 +114,8 @@ def test_nobody_and_half_signed_in_people_get_nothing(address, olga, db):
 @pytest.mark.parametrize("address", [a for a in ADDRESSES if not a.startswith(("admin/",)) and a not in PUBLIC])
 def test_an_employee_gets_only_the_own_pages(address, eve, client_for):
     response = client_for(eve).get(filled(address))
-    own = all(permission.startswith(("me:", "sessions:", "tokens:")) for permission in stated(ADDRESSES[address]) or [])
+    own = all(
+        permission.startswith(("me:", "sessions:", "tokens:", "devices:"))
+        for permission in stated(ADDRESSES[address]) or []
+    )
     assert response.status_code in ((200, 302, 400, 404, 405) if own else (403, 405)), address

@@ -2,11 +2,14 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 
+from accounts.devices.models import Device
 from accounts.logins.models import Login
 from accounts.mfa.messages import channels
 from accounts.mfa.models import RecoveryDevice
 from accounts.mfa.services import CODES, codes_left, factors_of
 from accounts.models import User
+from accounts.notify.services import preferences
+from accounts.personal.services import collects_ssn, details_of
 from accounts.tokens.models import Token
 from audit.models import AuditEntry
 from opssight.kernel import events
@@ -16,7 +19,7 @@ from rbac.services import roles_of
 
 SHOWN = 15
 # What concerns one's own way in: also what others tried in one's name.
-OWN_WAY_IN = ("sessions:", "mfa:", "setup:", "accounts:", "passwords:", "tokens:")
+OWN_WAY_IN = ("sessions:", "mfa:", "setup:", "accounts:", "passwords:", "tokens:", "personal:")
 EVENTS = [name for name in events.registry if name.startswith(OWN_WAY_IN)]
 
 
@@ -41,6 +44,10 @@ def my_security(request: HttpRequest) -> HttpResponse:
         "codes": CODES,
         "sessions": list(Login.objects.open(at=timezone.now()).filter(user=user).order_by("-id")),
         "tokens": list(Token.objects.valid(at=timezone.now()).filter(user=user).order_by("-id")),
+        "notices": preferences(user),
+        "devices": list(Device.objects.in_use().filter(user=user).order_by("-id")),
+        "details": details_of(user),
+        "collects_ssn": collects_ssn(),
         "entries": entries[:SHOWN],
     }
     return render(request, "console/my_security.html", page)

@@ -4,18 +4,17 @@ import json
 import re
 
 import pytest
-from django.core import mail
 from django.test import Client
 from django.urls import reverse
 
-from accounts import tasks
 from accounts.mfa import services
 from accounts.mfa.codes import fresh_codes
 from accounts.mfa.models import FactorReset, RecoveryDevice, TOTPDevice
+from accounts.notify.models import Notice
 from audit.models import AuditEntry
 from tests.accounts.test_passwords import queue
 from tests.accounts.test_sign_in import password_step
-from tests.conftest import PASSWORD, enrolled, make_person
+from tests.conftest import PASSWORD, enrolled, letters, make_person
 
 assert queue  # the fixture
 NOTE = "Called her on the number in the staff book."
@@ -42,7 +41,8 @@ def test_from_the_lost_phone_to_a_new_one(olga, otto, eve, client_for, queue, dj
     with django_capture_on_commit_callbacks(execute=True):
         asked = ask(client_for(olga, step_up=True), eve)
     assert (asked.status_code, asked.json()["state"]) == (201, "open")
-    assert queue[-1][1][:2] == [eve.email, "Your second factors are about to be taken off"]
+    told = letters()[-1]
+    assert (told.to, told.subject) == ([eve.email], "Your second factors are about to be taken off")
     assert session.get("/my-security").status_code == 200  # nothing happened yet
 
     with django_capture_on_commit_callbacks(execute=True):
@@ -57,10 +57,8 @@ def test_from_the_lost_phone_to_a_new_one(olga, otto, eve, client_for, queue, dj
     old = Client().post("/sign-in", {"username": eve.email, "password": PASSWORD})
     assert old.status_code == 400  # the password that a stranger may know leads nowhere
 
-    name, args = queue[-1]
-    assert (name, args) == ("accounts.tasks.send_new_beginning", [eve.pk])
-    tasks.send_new_beginning(*args)
-    link = re.search(r"http://localhost:8000(/set-up/[\w-]+)", mail.outbox[-1].body)
+    assert queue[-1] == ("accounts.notify.tasks.deliver", [Notice.objects.latest("id").pk])
+    link = re.search(r"http://localhost:8000(/set-up/[\w-]+)", letters()[-1].body)
     assert link
     client = Client()
     answer = client.post(link[1], {"password": "seven kettles sing", "again": "seven kettles sing"})
