@@ -52,6 +52,7 @@ INSTALLED_APPS = [
     "accounts.mfa.apps.MfaConfig",
     "accounts.logins.apps.LoginsConfig",
     "accounts.tokens.apps.TokensConfig",
+    "accounts.sso.apps.SsoConfig",
     "rbac.apps.RbacConfig",
     "rbac.access.apps.AccessConfig",
     "audit.apps.AuditConfig",
@@ -240,6 +241,7 @@ CELERY_BEAT_SCHEDULE = {
     "requeue-overdue-jobs": {"task": "opssight.tasks.requeue_overdue_jobs", "schedule": 30.0},
     "purge-idempotency-records": {"task": "opssight.tasks.purge_idempotency_records", "schedule": 3600.0},
     "purge-sessions": {"task": "accounts.logins.tasks.purge_sessions", "schedule": 3600.0},
+    "purge-sign-in-attempts": {"task": "accounts.sso.tasks.purge_attempts", "schedule": 3600.0},
     "purge-access-traces": {"task": "rbac.access.tasks.purge_traces", "schedule": 3600.0},
     # At the full hour rather than an hour after the start, so that restarts don't put it off.
     "evaluate-controls": {"task": "compliance.tasks.evaluate_controls", "schedule": crontab(minute=0)},

@@ -15,7 +15,7 @@ from opssight.kernel.guards import guarded
 
 SHOWN = 15
 # What concerns one's own way in: also what others tried in one's name.
-OWN_WAY_IN = ("sessions:", "mfa:", "setup:", "accounts:", "passwords:", "tokens:")
+OWN_WAY_IN = ("sessions:", "mfa:", "setup:", "accounts:", "passwords:", "tokens:", "sso:")
 EVENTS = [name for name in events.registry if name.startswith(OWN_WAY_IN)]
 
 
