@@ -15,8 +15,8 @@ def is_enough(level: str, needed: str) -> bool:
     return not needed or LEVELS.index(level) >= LEVELS.index(needed)
 
 
-# By the method of a factor, its name in RFC 8176. A code by e-mail has none of its own; nor has a provider's word, which
-# Entra and others call fed.
+# By the method of a factor, its name in RFC 8176. A code by e-mail has none of its own; a provider's
+# word has none either, and is called fed by Entra and others.
 _AMR = {"sms": "sms", "passkey": "hwk", "sso": "fed"}
 
 

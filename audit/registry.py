@@ -51,6 +51,7 @@ def register_lower_apps() -> None:
 
     from accounts.mfa.models import FactorReset, MessageDevice, Passkey, RecoveryCode, RecoveryDevice, TOTPDevice
     from accounts.models import SetupLink, User
+    from accounts.sso.models import ClaimRule, Identity, Provider
     from accounts.tokens.models import SigningKey, Token
     from rbac.access.models import FactorRule, Policy, Zone
     from rbac.models import DenyRule, Role, RoleAssignment, RolePermission, Unit
@@ -67,6 +68,10 @@ def register_lower_apps() -> None:
     counted = ("sent_at", "sends", "sends_since", "code_hash", "code_expires_at", "last_used_at")
     audited(MessageDevice, secret=("address_encrypted",), ignore=(*counted, *throttle))
     audited(FactorReset)
+    said = ("metadata", "metadata_at", "jwks", "jwks_at", "failed_at")
+    audited(Provider, secret=("client_secret_encrypted",), ignore=said)
+    audited(ClaimRule)
+    audited(Identity, personal=("subject",), ignore=("claims_encrypted", "last_used_at"))
     audited(Token, secret=("secret_hash",), ignore=("last_used_at",))
     audited(SigningKey, secret=("private_encrypted",))
     audited(Group)

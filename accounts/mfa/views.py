@@ -16,8 +16,8 @@ from accounts.mfa import messages, passkeys, proof, services
 from accounts.mfa.forms import AddressForm, CodeForm
 from accounts.mfa.models import MessageDevice, Passkey, TOTPDevice
 from accounts.models import User
-from accounts.sso.models import signs_in_elsewhere
 from accounts.pending import enrolment_allowed, pending_user, safe_page
+from accounts.sso.models import signs_in_elsewhere
 from accounts.strength import LEVELS, is_enough
 from opssight.kernel.access import factor_needed
 from opssight.kernel.errors import Refusal

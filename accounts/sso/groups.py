@@ -1,5 +1,6 @@
 """What the claims of a person mean for the groups they are in. Roles are given to groups, elsewhere."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +9,7 @@ from django.contrib.auth.models import Group
 from django.db import transaction
 
 from accounts.sso import events
-from accounts.sso.models import ClaimRule, Identity, Membership
+from accounts.sso.models import ClaimRule, Identity, Membership, Provider
 
 
 def values_of(claims: dict[str, Any], name: str) -> set[str]:
@@ -65,3 +66,19 @@ def apply_rules(identity: Identity, claims: dict[str, Any] | None) -> Change:
             lost=sorted(group.name for group in change.lost),
         )
     return change
+
+
+def rehearsal(provider: Provider, claims: dict[str, Any] | None = None) -> list[str]:
+    """In words, what all rules of the provider would change for those it knows, by the claims last seen of each; or for
+    somebody with these claims."""
+    rules = list(ClaimRule.objects.filter(provider=provider).select_related("group"))
+    if claims is not None:
+        return [f"in {group.name}" for group in sorted(groups_by(rules, claims), key=str)]
+    told = []
+    for identity in provider.identities.select_related("user", "provider").order_by("user__email"):
+        if change := change_for(identity, json.loads(identity.claims), rehearsal=True):
+            gained, lost = (", ".join(sorted(map(str, some))) for some in (change.gained, change.lost))
+            told.append(
+                f"{identity.user.email}" + (f" joins {gained}" if gained else "") + (f" leaves {lost}" if lost else "")
+            )
+    return told

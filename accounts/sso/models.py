@@ -1,7 +1,7 @@
 """Providers of single sign-on, who is known by them, and what they end."""
 
 from datetime import datetime
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -43,7 +43,7 @@ def safe_address(url: str) -> None:
 class Address(models.CharField):  # type: ignore[type-arg]
     """Of a provider's endpoint."""
 
-    default_validators: ClassVar[list[Any]] = [safe_address]
+    default_validators = [safe_address]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"max_length": 500, "blank": True, **kwargs})
@@ -78,7 +78,9 @@ class Provider(models.Model):
     authorize_url = Address(help_text="OAuth 2.0 only, as the two below.")
     token_url = Address()
     userinfo_url = Address()
-    emails_url = Address(help_text="OAuth 2.0: where it lists a person's addresses, each with `verified`, as GitHub does.")
+    emails_url = Address(
+        help_text="OAuth 2.0: where it lists a person's addresses, each with `verified`, as GitHub does."
+    )
     subject_claim = Line(max_length=60, default="id", help_text="OAuth 2.0: what names a person for good.")
 
     domains = models.JSONField(

@@ -30,7 +30,9 @@ MOST_BEGUN = 5  # in one browser at a time
 MOST_CODE = 4096
 SIGN_IN, LINK = "sign-in", "link"
 # Claims that say something about the token, and not about the person.
-OF_THE_TOKEN = frozenset("iss aud azp nonce at_hash c_hash exp iat nbf jti sid auth_time rat".split())
+OF_THE_TOKEN = frozenset(
+    ["iss", "aud", "azp", "nonce", "at_hash", "c_hash", "exp", "iat", "nbf", "jti", "sid", "auth_time", "rat"]
+)
 
 
 @dataclass(frozen=True)
@@ -278,17 +280,13 @@ def log_out(provider: Provider, token: Any) -> int:
     return end_sessions(provider, subject=claims.get("sub", ""), sid=claims.get("sid", ""))
 
 
-def end_sessions(
-    provider: Provider, *, identity: Identity | None = None, subject: str = "", sid: str = ""
-) -> int:
+def end_sessions(provider: Provider, *, identity: Identity | None = None, subject: str = "", sid: str = "") -> int:
     """Those that the provider began: all, or of one person, or one of theirs."""
     found = Login.objects.filter(by_provider__identity__provider=provider, ended_at=None).select_related("user")
     if identity is not None:
         found = found.filter(by_provider__identity=identity)
     if subject:
-        found = found.filter(
-            by_provider__identity__subject=subject, by_provider__identity__issuer=provider.subjects_of
-        )
+        found = found.filter(by_provider__identity__subject=subject, by_provider__identity__issuer=provider.subjects_of)
     if sid:
         found = found.filter(by_provider__sid=sid)
     logins = list(found)
@@ -308,7 +306,7 @@ def purge() -> None:
 
 # A change of one of these ends what the provider began: it rests on what is no longer so.
 GROUNDS = ("is_enabled", "issuer", "client_id", "factor_level", "factor_values")
-SAID = {"metadata": {}, "metadata_at": None, "jwks": {}, "jwks_at": None, "failed_at": None}
+SAID: dict[str, Any] = {"metadata": {}, "metadata_at": None, "jwks": {}, "jwks_at": None, "failed_at": None}
 
 
 @transaction.atomic

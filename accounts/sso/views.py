@@ -5,8 +5,8 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
-from django.contrib import messages
 from django.conf import settings
+from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.csrf import csrf_exempt
@@ -112,7 +112,7 @@ def _ask_to_link(request: HttpRequest, proven: Proven) -> HttpResponse:
 def confirm_link(request: HttpRequest) -> HttpResponse:
     require_step_up_here(request)
     kept: dict[str, Any] = request.session.get(WAITING) or {}
-    provider = Provider.objects.filter(pk=kept.get("provider"), is_enabled=True).first()
+    provider = Provider.objects.filter(pk=kept.get("provider", 0), is_enabled=True).first()
     user = request.user
     assert isinstance(user, User)
     if provider is None or kept["user"] != user.pk:

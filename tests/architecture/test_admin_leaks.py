@@ -17,6 +17,8 @@ from django.utils import timezone
 
 from accounts.mfa.models import FactorReset, MessageDevice, Passkey
 from accounts.models import User
+from accounts.sso.models import ClaimRule, Identity, Provider
+from accounts.sso.services import save_provider
 from accounts.tokens.models import ServiceAccount
 from accounts.tokens.service_accounts import create_service_account
 from accounts.tokens.services import issue_token
@@ -97,6 +99,24 @@ def control(unit: Unit) -> Control:
     )
 
 
+def provider(unit: Unit) -> Provider:
+    found = Provider(slug=unit.name, name=f"provider {unit.name}", issuer=f"https://{unit.name}.example", client_id="x")
+    return save_provider(found, secret="x")
+
+
+def identity(unit: Unit) -> Identity:
+    there = provider(unit)
+    found = Identity(user=person(unit), provider=there, name=there.name, issuer=there.issuer, subject=unit.name)
+    found.claims = "{}"
+    found.save()
+    return found
+
+
+def claim_rule(unit: Unit) -> ClaimRule:
+    group = Group.objects.create(name=f"claimed {len(unit.name)}")  # groups sit in no unit
+    return ClaimRule.objects.create(provider=provider(unit), claim="groups", value=unit.name, group=group)
+
+
 MAKE: dict[str, Callable[[Unit], Model]] = {
     "accounts.user": person,
     "tokens.token": lambda unit: issue_token(person(unit), name=f"token {unit.name}", scopes=["me:read"])[0],
@@ -108,6 +128,9 @@ MAKE: dict[str, Callable[[Unit], Model]] = {
     "mfa.passkey": passkey,
     "mfa.messagedevice": message_device,
     "mfa.factorreset": lambda unit: FactorReset.objects.create(user=person(unit), note=f"because {unit.name}"),
+    "sso.provider": provider,
+    "sso.identity": identity,
+    "sso.claimrule": claim_rule,
     "rbac.unit": lambda unit: create_unit(f"below {unit.name}", parent=unit),
     "rbac.role": lambda unit: Role.objects.create(key=f"role-{unit.name}", name=f"Role {unit.name}"),
     "rbac.roleassignment": assignment,

@@ -103,7 +103,8 @@ class Broken:
 
     def tokens(self) -> dict[str, Any]:
         return without_gone({
-            "access_token": "an-access-token", "token_type": "Bearer", "id_token": self.sign(self.id_claims()), **self.token,
+            "access_token": "an-access-token", "token_type": "Bearer",
+            "id_token": self.sign(self.id_claims()), **self.token,
         })  # fmt: skip
 
     def id_claims(self) -> dict[str, Any]:
