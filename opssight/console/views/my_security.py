@@ -7,6 +7,7 @@ from accounts.mfa.messages import channels
 from accounts.mfa.models import RecoveryDevice
 from accounts.mfa.services import CODES, codes_left, factors_of
 from accounts.models import User
+from accounts.sso.models import Identity, Provider
 from accounts.tokens.models import Token
 from audit.models import AuditEntry
 from opssight.kernel import events
@@ -36,6 +37,8 @@ def my_security(request: HttpRequest) -> HttpResponse:
         "channels": channels(),
         "left": codes_left(user),
         "codes": CODES,
+        "links": list(Identity.objects.filter(user=user).select_related("provider").order_by("pk")),
+        "linkable": list(Provider.objects.filter(is_enabled=True).exclude(identities__user=user).order_by("name")),
         "sessions": list(Login.objects.open(at=timezone.now()).filter(user=user).order_by("-id")),
         "tokens": list(Token.objects.valid(at=timezone.now()).filter(user=user).order_by("-id")),
         "entries": list(mine.filter(event__in=EVENTS).select_related("personal").order_by("-id")[:SHOWN]),

@@ -53,7 +53,7 @@ def refused(client: Client, answer: Any, why: str) -> None:
 
 
 def reason() -> str:
-    return AuditEntry.objects.filter(event="sso:refused").latest("id").error
+    return AuditEntry.objects.filter(event="sso:refused").latest("id").error_message
 
 
 def says(**values: Any) -> Callable[[Broken], None]:
@@ -283,7 +283,7 @@ DISCOVERY: dict[str, tuple[Callable[[Broken], None], str]] = {
     "no issuer": (says(discovery={"issuer": GONE}), "another issuer"),
     "no token endpoint": (says(discovery={"token_endpoint": GONE}), "token_endpoint"),
     "keys by plain http": (says(discovery={"jwks_uri": "http://keys.example/"}), "jwks_uri"),
-    "authorize by script": (says(discovery={"authorization_endpoint": "javascript:alert(1)"}), "authorization_endpoint"),
+    "authorize by script": (says(discovery={"authorization_endpoint": "javascript:alert(1)"}), "authorization_end"),
     "userinfo a number": (says(discovery={"userinfo_endpoint": 7}), "userinfo_endpoint"),
     "a list": (answers(ITSELF, plainly(content=b"[]")), "not an object"),
     "no JSON": (answers(ITSELF, plainly(content=b"<html>")), "JSON"),

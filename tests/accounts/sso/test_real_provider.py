@@ -72,7 +72,7 @@ def sign_in(client: Client, there: There, name: str) -> Any:
 def all_the_way(client: Client, there: There, name: str) -> User:
     """With an authenticator app of ours as the second step."""
     answer = sign_in(client, there, name)
-    assert answer.status_code == 302, AuditEntry.objects.latest("id").error
+    assert answer.status_code == 302, AuditEntry.objects.latest("id").error_message
     user = User.objects.get(email=f"{name}@example.org")
     assert answer["Location"] == "/sign-in/second-step"
     assert client.post("/sign-in/second-step", {"code": code_for(enrolled(user))}).status_code == 302
