@@ -123,13 +123,13 @@ def _same_issuer(provider: Provider, said: str | None) -> None:
 
 def _by_oidc(provider: Provider, given: dict[str, Any], begun: dict[str, Any]) -> dict[str, Any]:
     token = given["access_token"]
-    claims = checks.id_token(provider, given.get("id_token"), nonce=begun["nonce"], access_token=token)
+    signed = claims = checks.id_token(provider, given.get("id_token"), nonce=begun["nonce"], access_token=token)
     subject = checks.subject_of(claims)
     if url := remote.metadata(provider).get("userinfo_endpoint"):
         more = remote.ask(provider, url, token=token)
         if not isinstance(more, dict) or more.get("sub") != subject:
             raise SignInRefused("userinfo is about somebody else")
-        claims = {**more, **claims}  # what is signed counts
+        claims = {**more, **signed}
     return {
         "provider": provider,
         "subject": subject,
@@ -137,9 +137,9 @@ def _by_oidc(provider: Provider, given: dict[str, Any], begun: dict[str, Any]) -
         "email": _text(claims.get("email")),
         "email_verified": claims.get("email_verified") is True,
         "name": _text(claims.get("name")),
-        "sid": _text(claims.get("sid"))[:255],
+        "sid": _text(signed.get("sid")),
         "id_token": given["id_token"],
-        "factor_counts": _counts(provider, claims),
+        "factor_counts": _counts(provider, signed),  # userinfo is about the person, and not about this sign-in
     }
 
 
