@@ -30,6 +30,7 @@ urlpatterns = [
     path("my-security/links/confirm", sso.confirm_link, name="confirm-link"),
     path("my-security/links/<slug:slug>/new", sso.link, name="link-provider"),
     path("my-security/links/<uuid:uid>/remove", sso.unlink, name="unlink-provider"),
+    path("my-security/tokens/new", tokens.new, name="new-token"),
     path("my-security/tokens/<uuid:uid>/revoke", tokens.revoke, name="revoke-token"),
     path("my-security/recovery-codes", mfa.renew_codes, name="renew-codes"),
     path("my-security/password", views.change_password, name="change-password"),

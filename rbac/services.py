@@ -221,6 +221,12 @@ def permissions_of(user: User) -> list[str]:
     return [permission for permission in held.permissions() if answer(user, held, permission, None).allowed]
 
 
+def roles_of(user: User) -> list[RoleAssignment]:
+    """What the user holds now, directly or through a group."""
+    held = RoleAssignment.objects.valid(at=timezone.now()).of(user).select_related("role", "unit")
+    return list(held.order_by("role__name", "pk").distinct())
+
+
 def has_administrator() -> bool:
     """Whether anybody already administers the root; the first set-up link works only while nobody does."""
     rows = RoleAssignment.objects.valid(at=timezone.now()).filter(

@@ -14,8 +14,18 @@ class LoginAdmin(GuardedAdmin):
 
     resource = "logins"
     task = "People"
-    list_display = ["user", "kind", "device", "address", "is_new_device", "started_at", "last_seen_at", "is_open"]
-    list_filter = ["kind", "is_new_device"]
+    list_display = [
+        "user",
+        "kind",
+        "device",
+        "level",
+        "address",
+        "is_new_device",
+        "started_at",
+        "last_seen_at",
+        "is_open",
+    ]
+    list_filter = ["kind", "level", "is_new_device"]
     list_select_related = ["user"]
     search_fields = ["user__email", "address"]
     ordering = ["-id"]
@@ -25,6 +35,7 @@ class LoginAdmin(GuardedAdmin):
         "device",
         "user_agent",
         "address",
+        "level",
         "factors",
         "is_new_device",
         "started_at",

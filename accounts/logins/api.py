@@ -19,6 +19,7 @@ class SessionSerializer(StrictModelSerializer):
     factors = serializers.ListField(
         child=serializers.CharField(), read_only=True, help_text="What was proved, as in RFC 8176."
     )
+    strength = serializers.CharField(source="level", read_only=True, help_text="Of the factor that it stands on.")
     is_current = serializers.BooleanField(read_only=True, help_text="Whether this request belongs to it.")
 
     class Meta:
@@ -30,6 +31,7 @@ class SessionSerializer(StrictModelSerializer):
             "user_agent",
             "address",
             "factors",
+            "strength",
             "is_new_device",
             "is_current",
             "started_at",

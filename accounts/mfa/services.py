@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Value, When
 from django.utils import timezone
 from django_otp.models import Device
 
@@ -15,7 +15,7 @@ from accounts.mfa import events
 from accounts.mfa.codes import CODES, codes_left, make_where_none, renew_codes
 from accounts.mfa.models import MessageDevice, Passkey, RecoveryDevice, TOTPDevice
 from accounts.models import User
-from accounts.strength import is_enough
+from accounts.strength import NAMES, is_enough
 from opssight.kernel.access import factor_needed
 from opssight.kernel.errors import Refusal
 
@@ -70,6 +70,12 @@ def enrolled(level: str = "") -> Q:
 def with_enrolment(people: QuerySet[User], level: str = "") -> QuerySet[User]:
     """Each with `enrolled`."""
     return people.annotate(enrolled=enrolled(level))
+
+
+def with_strength(people: QuerySet[User]) -> QuerySet[User]:
+    """Each with the `strength` of the strongest factor: a level of the fact "factor"."""
+    strongest_first = [When(enrolled(level), then=Value(level)) for level in reversed([*NAMES])]
+    return people.annotate(strength=Case(*strongest_first, default=Value("none")))
 
 
 # --- enrolling ----------------------------------------------------------------------------------------------------

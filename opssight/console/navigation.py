@@ -30,6 +30,7 @@ PLACES = {
     "remove-factor": "my-security",
     "change-password": "my-security",
     "not-me": "my-security",
+    "new-token": "my-security",
     "api-guide": "my-security",
 }
 

@@ -13,14 +13,15 @@ from tests.browser.conftest import AXE, NARROW, WIDE, Stage, Visitor, code, resi
 from tests.services import missing
 
 # An address that is no page: it answers a machine, or leads on to a page that is looked at by itself.
-NO_PAGE = {"healthz", "readyz", "^api(?:/.*)?$", ".well-known/jwks.json"}
+NO_PAGE = {"healthz", "readyz", "^api(?:/.*)?$", ".well-known/jwks.json", "sign-in/with/<slug:slug>/logout"}
 NO_ADMIN_PAGE = tuple(f"admin/{kind}" for kind in ("login/", "logout/", "autocomplete/", "jsi18n/", "r/", "(?P<url>"))
 # Looked at below, in each state in which they show themselves.
 SOLO = {
     "sign-in", "sign-in/second-step", "sign-in/enrol", "sign-in/enrol/passkey", "sign-in/enrol/message/<str:channel>",
     "sign-in/forgotten", "sign-in/passkey", "sign-in/passkey/options/<str:use>", "sign-in/message/<str:channel>",
     "set-up/<str:token>", "step-up", "my-security/factors/<uuid:uid>/remove", "my-security/factors/<uuid:uid>/name",
-    "not-me/<str:token>",
+    "not-me/<str:token>", "sign-in/with/<slug:slug>", "sign-in/with/<slug:slug>/back", "signed-out",
+    "my-security/links/<slug:slug>/new", "my-security/links/confirm", "my-security/links/<uuid:uid>/remove",
 }  # fmt: skip
 
 
@@ -304,6 +305,15 @@ def test_other_kinds_of_factor(address, window, look, stage):
         look()
 
 
+def test_a_sign_in_through_a_provider_that_did_not_work_and_the_way_out(nobody, visitor, look):
+    visitor.watch.allow(400)
+    nobody.goto("/sign-in/with/with-provider/back?state=unknown")
+    assert nobody.is_visible("text=did not work")
+    look()
+    nobody.goto("/signed-out")
+    look()
+
+
 def test_a_forgotten_password(nobody, look):
     nobody.goto("/sign-in/forgotten")
     look()
@@ -341,6 +351,24 @@ def test_where_one_is_signed_in(window, look, stage):
     look()
     page.goto(link)
     assert page.is_visible("text=Somebody else was in?")
+    look()
+
+
+def test_a_new_token(window, look, stage):
+    window.holds(stage.session(stage.person("Tobi")["email"]))
+    page = window.page
+    page.goto("/my-security/tokens/new")
+    page.fill("[name=name]", "nightly scan")
+    page.fill("[name=addresses]", "the office")
+    window.watch.allow(400)
+    page.get_by_role("button", name="Make the token").click()
+    assert page.is_visible("text=is no network")
+    assert page.is_visible("text=Tick at least one")
+    look()
+    page.fill("[name=addresses]", "10.2.0.0/16")
+    page.check("[value='me:read']")
+    page.get_by_role("button", name="Make the token").click()
+    assert page.locator("#token li").inner_text().startswith("ops_")
     look()
 
 

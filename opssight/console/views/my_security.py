@@ -13,6 +13,7 @@ from audit.models import AuditEntry
 from opssight.kernel import events
 from opssight.kernel.access import factor_needed
 from opssight.kernel.guards import guarded
+from rbac.services import roles_of
 
 SHOWN = 15
 # What concerns one's own way in: also what others tried in one's name.
@@ -32,6 +33,7 @@ def my_security(request: HttpRequest) -> HttpResponse:
     for device in [*factors, *([kit] if kit else [])]:
         mine = mine | trail.about(device)
     page = {
+        "roles": roles_of(user),
         "factors": factors,
         "needed": factor_needed(user),
         "channels": channels(),

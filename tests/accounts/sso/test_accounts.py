@@ -532,7 +532,8 @@ def hub(db: None, broken: Broken) -> Provider:
     broken.token = {"id_token": GONE}
     return make_provider(
         "", kind="oauth2", scope="read:user", client_auth="client_secret_post",
-        authorize_url=f"{broken.issuer}/authorize", token_url=f"{broken.issuer}/token", userinfo_url=f"{broken.issuer}/me", domains=["example.org"],
+        authorize_url=f"{broken.issuer}/authorize", token_url=f"{broken.issuer}/token",
+        userinfo_url=f"{broken.issuer}/me", domains=["example.org"],
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.utils import timezone
+from joserfc.jwk import OctKey
 
 from accounts.logins.models import Login
 from accounts.models import User
@@ -366,7 +367,7 @@ def test_a_key_that_was_taken_back_counts_for_an_hour_at_most(known, broken):
 
 
 def test_a_symmetric_key_in_the_set_is_none(known, broken):
-    shared = ways.OctKey.import_key("a-secret-of-the-tests", {"kid": "first"})
+    shared = OctKey.import_key("a-secret-of-the-tests", {"kid": "first"})
     broken.answers[KEYSET] = lambda handler: send(handler, {"keys": [shared.as_dict(private=True)]})
     broken.sign = ways.with_client_secret
     client = Client()

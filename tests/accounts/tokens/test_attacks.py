@@ -21,6 +21,7 @@ from django.db import connection
 from django.test import Client
 
 from accounts.logins.models import Login
+from accounts.mfa.resets import approve_reset, ask_reset
 from accounts.models import User
 from accounts.services import change_password, set_active
 from accounts.tokens.models import SigningKey, Token
@@ -33,7 +34,7 @@ from rbac.services import revoke_assignment, root_unit, save_deny
 from tests.accounts.test_sign_in import code_for, entries
 from tests.accounts.tokens.conftest import Caller, refresh
 from tests.accounts.tokens.parallel import race
-from tests.conftest import PASSWORD, enrolled
+from tests.conftest import PASSWORD, enrolled, make_person
 
 ME = "/me"
 
@@ -287,6 +288,11 @@ def revoke_sessions(user: User) -> None:
         revoke([login])
 
 
+def take_factors_off(user: User) -> None:
+    otto, wanda = make_person("Otto"), make_person("Wanda")
+    approve_reset(ask_reset(user, note="Seen at the door.", by=otto), by=wanda)
+
+
 ENDINGS: dict[str, Callable[[User], object]] = {
     "deactivated": lambda user: set_active(user, False),
     "deactivated in bulk": lambda user: User.objects.filter(pk=user.pk).update(is_active=False),
@@ -297,6 +303,7 @@ ENDINGS: dict[str, Callable[[User], object]] = {
     "a permission denied": lambda user: save_deny(
         DenyRule(user=user, permission="trail:read", unit=root_unit(), reason="x")
     ),
+    "second factors taken off": take_factors_off,
     "session revoked": revoke_sessions,
 }
 
