@@ -15,7 +15,7 @@ from django_otp.models import Device
 
 from accounts.logins.models import Login
 from accounts.strength import DEMANDS
-from opssight.kernel.access import GuardedQuerySet, decide
+from opssight.kernel.access import GuardedQuerySet, holds
 from opssight.kernel.crypto import Encrypted
 from opssight.kernel.ids import new_uid
 from opssight.kernel.validation import Line
@@ -219,7 +219,7 @@ def signs_in_elsewhere(user: Any) -> bool:
     bound = Identity.objects.filter(
         user=user, keeps_password=False, provider__is_enabled=True, provider__is_only_way=True
     )
-    return bound.exists() and not decide(user, ADMINISTERS).allowed
+    return bound.exists() and not holds(user, ADMINISTERS)
 
 
 # --- claims and groups --------------------------------------------------------------------------------------------

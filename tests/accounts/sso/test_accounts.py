@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
+from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
@@ -88,6 +89,18 @@ def test_an_account_with_the_same_address_is_not_taken_over(acme, broken, eve):
     assert broken.walk(client).status_code == 302
     assert client.session[PENDING]["user"] == eve.pk
     assert Identity.objects.get().user == eve
+
+
+def test_a_second_provider_with_the_same_subject_and_address_takes_no_account(acme, broken, eve):
+    """Nor does a new row for the same issuer: there is one at most."""
+    linked(eve, acme)
+    Provider.objects.filter(pk=acme.pk).update(issuer="https://the-first.example", slug="first")
+    Identity.objects.update(issuer="https://the-first.example")
+    second = make_provider(broken.issuer, domains=["example.org"], creates_accounts=True)
+    assert broken.walk().status_code == 400
+    assert "has not linked it" in reason()
+    with pytest.raises(ValidationError, match="one_provider_per_issuer|Constraint"):
+        make_provider(second.issuer, slug="third")
 
 
 def test_what_the_page_says_is_the_same_with_and_without_an_account(acme, broken, eve):
@@ -276,6 +289,8 @@ def test_where_the_provider_is_the_only_way_the_marked_and_administrators_keep_t
     change(acme, is_only_way=True)
     Identity.objects.filter(user=adam).update(keeps_password=True)
     assert not password_is_taken(eve)
+    assert password_is_taken(olga)
+    factor_rule("administrator", level="passkey")  # what is asked of a request is not asked of the way in
     assert password_is_taken(olga)
     assert password_is_taken(adam)
     assert password_is_taken(make_person("Ines"))  # whom it does not know
