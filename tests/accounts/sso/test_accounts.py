@@ -99,7 +99,7 @@ def test_a_second_provider_with_the_same_subject_and_address_takes_no_account(ac
     second = make_provider(broken.issuer, domains=["example.org"], creates_accounts=True)
     assert broken.walk().status_code == 400
     assert "has not linked it" in reason()
-    with pytest.raises(ValidationError, match="one_provider_per_issuer|Constraint"):
+    with pytest.raises(ValidationError, match="one_provider_per_issuer"):
         make_provider(second.issuer, slug="third")
 
 
