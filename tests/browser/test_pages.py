@@ -305,8 +305,8 @@ def test_other_kinds_of_factor(address, window, look, stage):
         look()
 
 
-def test_a_sign_in_through_a_provider_that_did_not_work_and_the_way_out(nobody, visitor, look):
-    visitor.watch.allow(400)
+def test_a_sign_in_through_a_provider_that_did_not_work_and_the_way_out(nobody, window, look):
+    window.watch.allow(400)
     nobody.goto("/sign-in/with/with-provider/back?state=unknown")
     assert nobody.is_visible("text=did not work")
     look()
