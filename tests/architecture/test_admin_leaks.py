@@ -14,6 +14,7 @@ from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.text import slugify
 
 from accounts.mfa.models import FactorReset, MessageDevice, Passkey
 from accounts.models import User
@@ -100,7 +101,10 @@ def control(unit: Unit) -> Control:
 
 
 def provider(unit: Unit) -> Provider:
-    found = Provider(slug=unit.name, name=f"provider {unit.name}", issuer=f"https://{unit.name}.example", client_id="x")
+    slug = slugify(unit.name)
+    if there := Provider.objects.filter(slug=slug).first():
+        return there
+    found = Provider(slug=slug, name=f"provider {unit.name}", issuer=f"https://{slug}.example", client_id="x")
     return save_provider(found, secret="x")
 
 
@@ -113,7 +117,7 @@ def identity(unit: Unit) -> Identity:
 
 
 def claim_rule(unit: Unit) -> ClaimRule:
-    group = Group.objects.create(name=f"claimed {len(unit.name)}")  # groups sit in no unit
+    group, _ = Group.objects.get_or_create(name="Claimed")  # groups sit in no unit
     return ClaimRule.objects.create(provider=provider(unit), claim="groups", value=unit.name, group=group)
 
 
