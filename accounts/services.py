@@ -218,14 +218,14 @@ def axes_username(request: HttpRequest | None, credentials: dict[str, Any] | Non
     return normalise_email(given)
 
 
-def start_session(request: HttpRequest, user: User, device: Device, *, with_password: bool = True) -> None:
+def start_session(request: HttpRequest, user: User, device: Device, *, first: str = "pwd") -> None:
     """Sign in with both factors proved: a new session id, the factor kept in it, and a row that can be ended."""
     user.backend = "accounts.backends.PasswordBackend"
     with transaction.atomic():
         login(request, user)
         request.session[DEVICE_ID_SESSION_KEY] = device.persistent_id
         user.otp_device = device  # type: ignore[attr-defined]
-        factors = proved(device.method, with_password=with_password)
+        factors = proved(device.method, first=first)
         events.SIGNED_IN.emit(target=user, factor=device.name, factors=factors)
 
 

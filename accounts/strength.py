@@ -15,10 +15,11 @@ def is_enough(level: str, needed: str) -> bool:
     return not needed or LEVELS.index(level) >= LEVELS.index(needed)
 
 
-# By the method of a factor, its name in RFC 8176. A code by e-mail has none of its own.
-_AMR = {"sms": "sms", "passkey": "hwk"}
+# By the method of a factor, its name in RFC 8176. A code by e-mail has none of its own; a provider's
+# word has none either, and is called fed by Entra and others.
+_AMR = {"sms": "sms", "passkey": "hwk", "sso": "fed"}
 
 
-def proved(method: str, *, with_password: bool = True) -> list[str]:
-    """What a sign-in with this factor proved, as `amr` values (RFC 8176)."""
-    return [*(["pwd"] if with_password else []), _AMR.get(method, "otp"), "mfa"]
+def proved(method: str, *, first: str = "") -> list[str]:
+    """What a sign-in with this factor proved, as `amr` values (RFC 8176). `first` is what came before it."""
+    return [*dict.fromkeys([*([first] if first else []), _AMR.get(method, "otp"), "mfa"])]

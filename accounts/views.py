@@ -5,11 +5,12 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods
 
 from accounts import pending, services
 from accounts.forms import ChangePasswordForm, ForgottenForm, SetupForm, SignInForm
 from accounts.models import User
+from accounts.sso.models import Provider
 from accounts.step_up import require_step_up_here
 from opssight.kernel.guards import guarded, is_signed_in, public
 
@@ -29,20 +30,17 @@ def sign_in(request: HttpRequest) -> HttpResponse:
             pending.remember(request, user, request.POST.get("next", ""))
             return redirect("second-step")
         form.add_error(None, "E-mail or password is not right.")
-    page = {"form": form, "next": request.POST.get("next", request.GET.get("next", ""))}
+    page = {
+        "form": form,
+        "next": request.POST.get("next", request.GET.get("next", "")),
+        "providers": Provider.objects.filter(is_enabled=True).order_by("name"),
+    }
     return render(request, "accounts/sign_in.html", page, status=400 if form.errors else 200)
 
 
 def locked_out(request: HttpRequest, response: HttpResponse | None = None, credentials: object = None) -> HttpResponse:
     """What django-axes answers in place of the page once an account and address have failed too often."""
     return render(request, "accounts/locked_out.html", status=429)
-
-
-@public("ends the session; there is nothing to protect")
-@require_POST
-def sign_out(request: HttpRequest) -> HttpResponse:
-    services.end_session(request)
-    return redirect("sign-in")
 
 
 @public("whoever forgot the password has no session; it tells nobody whether there is an account")

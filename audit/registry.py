@@ -70,6 +70,7 @@ def register_lower_apps() -> None:
     from accounts.models import SetupLink, User
     from accounts.notify.models import Preference
     from accounts.personal.models import Collection, PersonalDetails
+    from accounts.sso.models import ClaimRule, Identity, Provider
     from accounts.tokens.models import ServiceAccount, SigningKey, Token
     from audit.models import AuditEntry
     from rbac.access.models import AccessTrace, FactorRule, Policy, Zone
@@ -93,6 +94,12 @@ def register_lower_apps() -> None:
     audited(Preference, plain=("kind",))
     audited(PersonalDetails, ignore=("changed_at",), reads_too=True)
     audited(Collection, plain=("reason",))
+    said = ("metadata", "metadata_at", "jwks", "jwks_at", "failed_at")
+    where = ("issuer", "authorize_url", "token_url", "userinfo_url", "emails_url", "scope", "subject_claim")
+    what = ("name", "slug", "client_id", "domains", "factor_values", *where)
+    audited(Provider, plain=what, ignore=said, reads_too=True)
+    audited(ClaimRule, plain=("claim", "value"))
+    audited(Identity, personal=("subject",), ignore=("claims_encrypted", "last_used_at"), reads_too=True)
     audited(Token, plain=("name", "key", "scopes"), ignore=("last_used_at",), reads_too=True)
     audited(SigningKey, plain=("kid", "algorithm"), reads_too=True)
     audited(Group, plain=("name",))

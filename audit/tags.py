@@ -40,6 +40,7 @@ EVIDENCE = (
         (
             "sessions:started", "sessions:ended", "sessions:revoked", "sessions:new_device", "sessions:disowned",
             "mfa:stepped_up", "mfa:code_sent", "mfa:code_used", "access:step_up_asked", "tokens:refreshed",
+            "sso:ended_by_provider",
         ),
         {"SOC2": ("CC6.1",), "ISO27001": ("A.8.5",), "PCI_DSS": ("8.4.2",)},
     ),
@@ -47,7 +48,8 @@ EVIDENCE = (
         "Attempts that were refused",
         (
             "sessions:refused", "mfa:refused", "tokens:refused", "tokens:replayed", "accounts:locked",
-            "accounts:unlocked", "access:denied", "changes:refused",
+            "accounts:unlocked", "access:denied", "changes:refused", "sso:refused", "sso:logout_refused",
+            "devices:report_refused",
         ),
         {
             "SOC2": ("CC6.1", "CC7.2"),
@@ -60,13 +62,17 @@ EVIDENCE = (
         "How accounts begin, change and end",
         (
             "accounts:created", "accounts:activated", "accounts:deactivated", "setup:issued", "setup:used",
-            "accounts.user", "accounts.setuplink", "tokens.serviceaccount",
+            "accounts.user", "accounts.setuplink", "tokens.serviceaccount", "sso:linked",
+            "sso:unlinked", "sso.identity",
         ),
         {"SOC2": ("CC6.2",), "ISO27001": ("A.5.16",), "PCI_DSS": ("10.2.1.5",)},
     ),
     Evidence(
         "What was done with the personal data of people who have an account",
-        ("accounts.user", "accounts.user:read"),
+        (
+            "accounts.user", "accounts.user:read", "personal:revealed", "personal:collection_changed",
+            "personal.personaldetails", "personal.collection",
+        ),
         {"GDPR": ("5(1)(f)", "5(2)")},
     ),
     Evidence(
@@ -74,15 +80,17 @@ EVIDENCE = (
         (
             "passwords:changed", "passwords:reset_requested", "mfa:enrolled", "mfa:removed", "mfa:codes_renewed",
             "mfa:reset_asked", "mfa:reset_approved", "mfa:reset_refused", "tokens:issued", "tokens:rotated",
-            "tokens:revoked", "signing-keys:rotated", "mfa.totpdevice", "mfa.passkey", "mfa.messagedevice",
-            "mfa.recoverydevice", "mfa.recoverycode", "mfa.factorreset", "tokens.token", "tokens.signingkey",
+            "tokens:revoked", "signing-keys:rotated", "field-keys:rotated", "mfa.totpdevice", "mfa.passkey",
+            "mfa.messagedevice", "mfa.recoverydevice", "mfa.recoverycode", "mfa.factorreset", "tokens.token",
+            "tokens.signingkey",
         ),
         {"SOC2": ("CC6.1",), "ISO27001": ("A.5.17",), "PCI_DSS": ("10.2.1.5",)},
     ),
     Evidence(
         "Which rights were given, to whom, by whom, and taken away again",
         (
-            "roles:assigned", "roles:revoked", "groups:member_added", "groups:member_removed", "assignments:changed",
+            "roles:assigned", "roles:revoked", "sso:groups_changed", "claim-rules:changed", "sso.claimrule",
+            "groups:member_added", "groups:member_removed", "assignments:changed",
             "denies:made", "denies:lifted", "grants:made", "grants:revoked", "rbac.role", "rbac.rolepermission",
             "rbac.roleassignment", "rbac.denyrule", "auth.group", "scanning.assetusergrant", "scanning.assetgroupgrant",
         ),
@@ -101,7 +109,9 @@ EVIDENCE = (
     Evidence(
         "Conditions of access: from where, when and how",
         (
-            "policies:changed", "zones:changed", "factor-rules:changed", "access.policy", "access.zone",
+            "policies:changed", "zones:changed", "factor-rules:changed", "providers:changed", "providers:removed",
+            "sso.provider", "devices:registered", "devices:revoked", "devices:posture_changed", "devices.device",
+            "access.policy", "access.zone",
             "access.factorrule",
         ),
         {"SOC2": ("CC6.1", "CC6.6"), "ISO27001": ("A.5.15", "A.8.20"), "PCI_DSS": ("7.3.1",)},
@@ -153,6 +163,8 @@ EVIDENCE = (
 
 # Followed by the trail, and evidence for no framework.
 NONE = {
+    "notices:failed": "a mail; what it told of has entries of its own",
+    "notify.preference": "what somebody likes to hear of",
     "commands:run": "what the command did has entries of its own",
     "requests:failed": "an error of ours, which changed nothing",
     "compliance.framework": "written from the catalogue that comes with a release",

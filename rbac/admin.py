@@ -1,67 +1,18 @@
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.auth.models import Group, Permission
 from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.http import HttpRequest
 
 from accounts.models import User
-from opssight.kernel.access import Forbidden, RefusedByPolicy, grantable, permissions, permitted, record_denial
+from opssight.kernel.access import grantable, permissions, permitted
 from opssight.kernel.actor import current_request
-from opssight.kernel.admin import GuardedAdmin
-from opssight.kernel.errors import Refusal
+from opssight.kernel.admin import ServedAdmin
 from rbac import grants, groups, role_book, services
 from rbac.models import DenyRule, Role, RoleAssignment, Unit
-
-
-class ServedAdmin(GuardedAdmin):
-    """An admin page whose changes go through services; what these refuse is said on the page, and nothing is saved."""
-
-    task = "Who may do what"
-
-    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        if db_field.remote_field.model is Group:  # named by all who give rights
-            kwargs["queryset"] = Group.objects.order_by("name")
-        return super().formfield_for_foreignkey(db_field, request, **kwargs)
-
-    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        try:
-            return super().changeform_view(request, *args, **kwargs)
-        except (Forbidden, RefusedByPolicy):
-            raise  # a denial: recorded, and answered as everywhere
-        except (Refusal, ValidationError) as refusal:
-            messages.error(request, _sentence(refusal))
-            return redirect(request.get_full_path())
-
-    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        try:
-            return super().delete_view(request, *args, **kwargs)
-        except (Forbidden, RefusedByPolicy):
-            raise
-        except Refusal as refusal:
-            messages.error(request, _sentence(refusal))
-            return redirect(request.get_full_path())
-
-    def take_away(self, request: HttpRequest, obj: Any) -> None:
-        raise NotImplementedError
-
-    def delete_model(self, request: HttpRequest, obj: Model) -> None:
-        self.take_away(request, obj)
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        for row in queryset:  # one by one, so that each is decided and leaves its entry
-            try:
-                self.take_away(request, row)
-            except (Refusal, Forbidden) as refusal:
-                record_denial(refusal)
-                messages.error(request, f"{row}: {_sentence(refusal)}")
-
-
-def _sentence(refusal: Exception) -> str:
-    return " ".join(refusal.messages) if isinstance(refusal, ValidationError) else str(refusal)
 
 
 @admin.register(Unit)

@@ -18,7 +18,7 @@ from rbac.access.gate import gate, is_asked
 from rbac.holdings import Deny, Grant, Holdings, holdings, object_grant
 from rbac.models import RoleAssignment, Unit
 
-__all__ = ["covers", "decide", "factor_needed", "permitted", "who_can_grant"]
+__all__ = ["covers", "decide", "factor_needed", "holds", "permitted", "who_can_grant"]
 
 NOBODY = Decision(False, ("nobody is signed in, or the account is not active",))
 
@@ -29,6 +29,10 @@ def decide(user: Any, permission: str, obj: Model | None, context: dict[str, Any
     decision = answer(user, holdings(user), permission, obj)
     barred = _barred(user, permission) if decision.allowed else decision
     return decision if barred.allowed else barred
+
+
+def holds(user: Any, permission: str) -> bool:
+    return _may_act(user) and answer(user, holdings(user), permission, None).allowed
 
 
 def _barred(user: Any, permission: str) -> Decision:

@@ -1,4 +1,4 @@
-"""What a new account may do, decided here since accounts names no role."""
+"""What a new account may do, and who may let a provider give rights: decided here, since accounts names no role."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ from django.dispatch import receiver
 from accounts.events import ACCOUNT_CREATED, ACCOUNT_DEACTIVATED, SETUP_LINK_USED
 from accounts.logins.services import end_everything
 from accounts.models import User
+from accounts.sso.events import RULE_CHANGED
 from opssight.kernel.events import Occurrence, happened
 from rbac import services
 from rbac.events import ASSIGNMENT_CHANGED, DENY_LIFTED, PERMISSION_DENIED, ROLE_ASSIGNED, ROLE_REVOKED
@@ -38,6 +39,14 @@ def rights_changed(occurrence: Occurrence, **kwargs: Any) -> None:
     rule: Any = occurrence.target
     for user in [rule.user] if rule.user else User.objects.filter(groups=rule.group):
         end_everything(user)
+
+
+@receiver(happened)
+def claim_rule_changed(occurrence: Occurrence, **kwargs: Any) -> None:
+    """A rule gives what its group gives, so whoever writes it must hold that."""
+    if occurrence.event is RULE_CHANGED and occurrence.actor.user is not None and "removed" not in occurrence.data:
+        rule: Any = occurrence.target
+        services.may_give_by_group(rule.group, occurrence.actor.user)
 
 
 @receiver(m2m_changed, sender=User.groups.through)

@@ -137,6 +137,16 @@ def _may_give(assignment: RoleAssignment, by: User) -> None:
     verb = "update" if assignment.pk else "create"
     check(by, f"assignments:{verb}", assignment, about=assignment.unit)
     not_to_oneself(assignment.user, assignment.group, by)
+    _holds(assignment, by)
+
+
+def may_give_by_group(group: Group, by: User) -> None:
+    """NotYours where the group has a role that `by` could not give."""
+    for assignment in RoleAssignment.objects.filter(group=group).select_related("role", "unit"):
+        _holds(assignment, by)
+
+
+def _holds(assignment: RoleAssignment, by: User) -> None:
     wanted = set(assignment.role.effects.values_list("permission", flat=True))
     if lacking := sorted(wanted - held_at(by, assignment.unit, until=assignment.valid_until)):
         where, what = f"{assignment.role} at {assignment.unit}", ", ".join(lacking[:5])

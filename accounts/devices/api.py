@@ -99,7 +99,7 @@ class DeviceViewSet(Resource, List, Retrieve):
         )
 
 
-class Report(StrictSerializer):
+class PostureReport(StrictSerializer):
     jws = Text(
         max_length=signed.MOST,
         help_text=f'Compact JWS, header {{"alg":"EdDSA","kid":"<uid>","typ":"{signed.TYPE}"}}, payload canonical JSON '
@@ -116,10 +116,10 @@ class ReportView(PublicView):
     resource = "devices"
     public = "the device's signature is the permission"
 
-    @extend_schema(request=Report, responses=Taken)
+    @extend_schema(request=PostureReport, responses=Taken)
     def post(self, request: Request) -> Response:
-        """Report a device's posture, signed by its key. Each report's time must be later than the one before."""
-        asked = Report(data=request.data)
+        """PostureReport a device's posture, signed by its key. Each report's time must be later than the one before."""
+        asked = PostureReport(data=request.data)
         asked.is_valid(raise_exception=True)
         device = services.take_report(asked.validated_data["jws"])
         return Response(Taken({"reported_at": device.reported_at, "sound": device.is_sound}).data)

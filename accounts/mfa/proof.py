@@ -12,7 +12,7 @@ from accounts.logins.services import keep
 from accounts.mfa import events, services
 from accounts.models import User
 from accounts.pending import KEY as PENDING
-from accounts.pending import allow_enrolment, destination
+from accounts.pending import allow_enrolment, destination, first_factor
 from accounts.services import start_session
 from accounts.step_up import StepUpRequired, require_step_up_here
 from accounts.strength import DEMANDS, NAMES, is_enough, proved
@@ -38,7 +38,7 @@ def let_in(request: HttpRequest, user: User, device: Device) -> HttpResponse:
         allow_enrolment(request, needed.level)
         return redirect("enrol")
     next_page = destination(request)
-    start_session(request, user, device)
+    start_session(request, user, device, first=first_factor(request))
     request.session.pop(PENDING, None)
     if needed.coming and not services.has_factor(user, needed.coming):
         messages.warning(
@@ -65,7 +65,7 @@ def stand_on(request: HttpRequest, device: Device) -> None:
     request.session.cycle_key()
     request.session[DEVICE_ID_SESSION_KEY] = device.persistent_id
     _person(request).otp_device = device  # type: ignore[attr-defined]
-    factors = proved(device.method, with_password=False)
+    factors = proved(device.method)
     events.STEPPED_UP.emit(target=_person(request), factor=device.name, level=device.level, factors=factors)
 
 
@@ -98,7 +98,7 @@ def require_to_manage(request: HttpRequest) -> None:
 def start_passkey_session(request: HttpRequest, passkey: Device) -> None:
     """Without a password: the device verified its user, so the passkey stands for both factors."""
     request.session.flush()
-    start_session(request, passkey.user, passkey, with_password=False)
+    start_session(request, passkey.user, passkey, first="")
 
 
 def _person(request: HttpRequest) -> User:

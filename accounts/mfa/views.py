@@ -17,6 +17,7 @@ from accounts.mfa.forms import AddressForm, CodeForm
 from accounts.mfa.models import MessageDevice, Passkey, TOTPDevice
 from accounts.models import User
 from accounts.pending import enrolment_allowed, pending_user, safe_page
+from accounts.sso.models import signs_in_elsewhere
 from accounts.strength import LEVELS, is_enough
 from opssight.kernel.access import factor_needed
 from opssight.kernel.errors import Refusal
@@ -245,6 +246,8 @@ def sign_in_by_passkey(request: HttpRequest) -> HttpResponse:
     form = CodeForm(request.POST)
     try:
         passkey = passkeys.finish_use(request, None, form.data.get("credential", ""))
+        if signs_in_elsewhere(passkey.user):
+            raise services.WrongCode("Your account signs in through your organisation. Go back and use its button.")
     except Refusal as refusal:
         return render(request, "mfa/passkey_refused.html", {"detail": refusal.detail}, status=refusal.status)
     next_page = safe_page(request, request.POST.get("next", ""))

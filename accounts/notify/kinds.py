@@ -33,5 +33,6 @@ LINKS = register("links", "Links to set up your account, or to set a new passwor
 NEW_DEVICE = register("new-device", "A sign-in on a device not seen before", compulsory=True)
 PASSWORD = register("password", "Your password was changed", compulsory=True)
 FACTORS = register("factors", "A second factor was added, taken off, or is about to be", compulsory=True)
+PROVIDER_LINKED = register("provider-linked", "A provider was linked that can sign in as you", compulsory=True)
 TOKEN_REPLAYED = register("token-replayed", "A token of yours was used twice", compulsory=True)
 TOKEN_ENDING = register("token-ending", "An API token of yours ends within a week")

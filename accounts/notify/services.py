@@ -8,6 +8,7 @@ The second copy carries the same Message-ID, by which mailboxes know it.
 import logging
 from datetime import datetime, timedelta
 from smtplib import SMTPDataError, SMTPException, SMTPRecipientsRefused
+from typing import Any
 
 from django.conf import settings
 from django.core.mail import EmailMessage
@@ -200,7 +201,7 @@ def _end(delivery: Delivery, outcome: str, detail: str = "") -> None:
 def fail(notice: Notice, reason: str) -> None:
     """The end of a notice that was not sent. Its text is erased: nobody sends it again."""
     notice.finish(NoticeState.FAILED, text_encrypted="", reason=reason[:300])
-    told = {"kind": notice.kind, "notice": str(notice.uid), "attempts": notice.attempts}
+    told: dict[str, Any] = {"kind": notice.kind, "notice": str(notice.uid), "attempts": notice.attempts}
     events.NOTICE_FAILED.emit(target=notice.user or notice, success=False, error=reason[:300], **told)
 
 

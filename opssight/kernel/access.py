@@ -232,6 +232,13 @@ def covers(user: Any, other: Any, permission: str) -> bool:
     return decider is not None and cast(bool, decider.covers(user, other, permission))
 
 
+def holds(user: Any, permission: str) -> bool:
+    """Whether roles and grants give it to `user` at all, whatever policies say of this request; for the way in, where
+    nobody is signed in yet. It opens no door."""
+    decider = _decider(settings.OPSSIGHT_DECIDER)
+    return decider is not None and bool(decider.holds(user, permission))
+
+
 def factor_needed(user: Any) -> FactorNeeded:
     """What the roles of `user` ask of the second factor, as `decide` will hold it against each request."""
     decider = _decider(settings.OPSSIGHT_DECIDER)

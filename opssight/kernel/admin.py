@@ -5,11 +5,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlencode
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import PAGE_VAR, ChangeList
 from django.contrib.admin.widgets import AdminSplitDateTime
-from django.core.exceptions import FieldDoesNotExist, PermissionDenied
+from django.contrib.auth.models import Group
+from django.core.exceptions import FieldDoesNotExist, PermissionDenied, ValidationError
 from django.db import models
 from django.forms import SplitDateTimeField
 from django.http import Http404, HttpRequest, HttpResponse
@@ -17,7 +18,17 @@ from django.shortcuts import redirect
 from django.urls import reverse
 
 from opssight.kernel import reads
-from opssight.kernel.access import Forbidden, Resource, decide, permitted, refusal, resources
+from opssight.kernel.access import (
+    Forbidden,
+    RefusedByPolicy,
+    Resource,
+    decide,
+    permitted,
+    record_denial,
+    refusal,
+    resources,
+)
+from opssight.kernel.errors import Refusal
 from opssight.kernel.pagination import BadCursor, Page, paginate
 from opssight.kernel.refusals import record_refused_change
 
@@ -205,3 +216,50 @@ class GuardedAdmin(BaseAdmin):
             raise Http404
         about = {"resource_type": obj._meta.label_lower, "resource_id": str(getattr(obj, "uid", obj.pk))}
         return redirect(f"{reverse('trail')}?{urlencode(about)}")
+
+
+class ServedAdmin(GuardedAdmin):
+    """An admin page whose changes go through services; what these refuse is said on the page, and nothing is saved."""
+
+    task = "Who may do what"
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.remote_field.model is Group:  # no permission of its own: who gives rights may name any group
+            kwargs["queryset"] = Group.objects.order_by("name")
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except (Forbidden, RefusedByPolicy):
+            raise  # a denial: recorded, and answered as everywhere
+        except (Refusal, ValidationError) as refusal:
+            messages.error(request, _sentence(refusal))
+            return redirect(request.get_full_path())
+
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            return super().delete_view(request, *args, **kwargs)
+        except (Forbidden, RefusedByPolicy):
+            raise
+        except Refusal as refusal:
+            messages.error(request, _sentence(refusal))
+            return redirect(request.get_full_path())
+
+    def take_away(self, request: HttpRequest, obj: Any) -> None:
+        raise NotImplementedError
+
+    def delete_model(self, request: HttpRequest, obj: models.Model) -> None:
+        self.take_away(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
+        for row in queryset:  # one by one, so that each is decided and leaves its entry
+            try:
+                self.take_away(request, row)
+            except (Refusal, Forbidden) as refusal:
+                record_denial(refusal)
+                messages.error(request, f"{row}: {_sentence(refusal)}")
+
+
+def _sentence(refusal: Exception) -> str:
+    return " ".join(refusal.messages) if isinstance(refusal, ValidationError) else str(refusal)

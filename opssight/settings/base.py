@@ -56,6 +56,7 @@ INSTALLED_APPS = [
     "accounts.personal.apps.PersonalConfig",
     "accounts.devices.apps.DevicesConfig",
     "accounts.tokens.apps.TokensConfig",
+    "accounts.sso.apps.SsoConfig",
     "rbac.apps.RbacConfig",
     "rbac.access.apps.AccessConfig",
     "audit.apps.AuditConfig",
@@ -263,6 +264,7 @@ CELERY_BEAT_SCHEDULE = {
     "purge-idempotency-records": {"task": "opssight.tasks.purge_idempotency_records", "schedule": 3600.0},
     "purge-sessions": {"task": "accounts.logins.tasks.purge_sessions", "schedule": 3600.0},
     "purge-notices": {"task": "accounts.notify.tasks.purge_notices", "schedule": 3600.0},
+    "purge-sign-in-attempts": {"task": "accounts.sso.tasks.purge_attempts", "schedule": 3600.0},
     "purge-access-traces": {"task": "rbac.access.tasks.purge_traces", "schedule": 3600.0},
     "tell-of-ending-tokens": {"task": "accounts.tokens.tasks.tell_of_ending_tokens", "schedule": 3600.0},
     # At the full hour rather than an hour after the start, so that restarts don't put it off.

@@ -8,12 +8,11 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from rest_framework.exceptions import APIException
 
-from opssight.kernel.admin import GuardedAdmin
+from opssight.kernel.admin import GuardedAdmin, ServedAdmin
 from opssight.kernel.rest.parsers import StrictJSONParser
 from rbac.access import factors, services
 from rbac.access.conditions import vocabulary
 from rbac.access.models import AccessTrace, FactorRule, Policy, Zone
-from rbac.admin import ServedAdmin
 
 
 class ConditionField(forms.CharField):

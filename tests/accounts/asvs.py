@@ -4,6 +4,7 @@ SIGN_IN = "tests/accounts/test_sign_in.py::"
 PASSWORDS = "tests/accounts/test_passwords.py::"
 ATTACKS = "tests/accounts/test_attacks.py::"
 LOCKOUT = "tests/accounts/test_lockout.py::"
+SSO = "tests/accounts/sso/"
 MFA = "tests/accounts/mfa/"
 
 # Tests by file::name; a reason begins with "-".
@@ -33,7 +34,7 @@ AUTHENTICATION: dict[str, str] = {
     "V6.5.6": MFA + "test_passkeys.py::test_a_removed_a_foreign_and_a_deactivated_owners_passkey_do_nothing",
     "V6.6.2": MFA + "test_messages.py::test_what_a_code_is_not_good_for",
     "V6.6.3": MFA + "test_messages.py::test_guessing_slows_down_and_survives_a_new_password_login",
-    "V6.8.1": "- single sign-on is not there yet",
-    "V6.8.2": "- single sign-on is not there yet",
-    "V6.8.4": "- single sign-on is not there yet",
+    "V6.8.1": SSO + "test_accounts.py::test_a_second_provider_with_the_same_subject_and_address_takes_no_account",
+    "V6.8.2": SSO + "test_checks.py::test_what_is_wrong_with_the_answer_signs_nobody_in",
+    "V6.8.4": SSO + "test_accounts.py::test_the_providers_factor_counts_only_where_its_row_says_so",
 }

@@ -3,7 +3,8 @@
 SESSIONS = "tests/accounts/logins/test_sessions.py"
 ATTACKS = "tests/accounts/tokens/test_attacks.py"
 JWT = "tests/accounts/tokens/test_jwt.py"
-SSO = "single sign-on with other providers is not part of OpsSight yet: there is no code flow to attack"
+CHECKS = "tests/accounts/sso/test_checks.py"
+LINKS = "tests/accounts/sso/test_accounts.py"
 
 ROWS: dict[str, list[str] | str] = {
     "V7.2.4": [
@@ -60,16 +61,29 @@ ROWS: dict[str, list[str] | str] = {
     ],
     "V9.2.2": [f"{ATTACKS}::test_a_refresh_token_is_no_access_token_and_back"],
     "V9.2.3": [f"{ATTACKS}::test_forged_access_tokens"],
-    "V10.1.2": SSO,
-    "V10.2.2": SSO,
+    "V10.1.2": [
+        f"{CHECKS}::test_a_state_is_good_once_in_its_own_browser_with_its_own_provider_for_ten_minutes",
+        f"{CHECKS}::test_a_copied_session_can_not_spend_the_state_twice",
+    ],
+    "V10.2.2": [
+        f"{CHECKS}::test_what_is_wrong_with_the_way_back",
+        f"{CHECKS}::test_a_state_begun_with_one_provider_is_none_of_another",
+        f"{CHECKS}::test_where_the_provider_promises_its_name_it_must_be_there",
+    ],
     "V10.4.5": [
         f"{ATTACKS}::test_a_replayed_refresh_token_ends_the_family",
         f"{ATTACKS}::test_of_eight_parallel_uses_one_succeeds_and_the_family_ends",
     ],
     "V10.4.8": [f"{JWT}::test_a_family_ends_after_thirty_days"],
-    "V10.5.1": SSO,
-    "V10.5.2": SSO,
-    "V10.5.3": SSO,
-    "V10.5.4": SSO,
-    "V10.5.5": SSO,
+    "V10.5.1": [f"{CHECKS}::test_what_is_wrong_with_the_answer_signs_nobody_in"],
+    "V10.5.2": [
+        f"{LINKS}::test_an_account_with_the_same_address_is_not_taken_over",
+        f"{LINKS}::test_who_is_linked_is_known_by_subject_whatever_the_address",
+    ],
+    "V10.5.3": [f"{CHECKS}::test_what_is_wrong_with_discovery_leads_nowhere"],
+    "V10.5.4": [f"{CHECKS}::test_what_is_wrong_with_the_answer_signs_nobody_in"],
+    "V10.5.5": [
+        f"{LINKS}::test_the_provider_ends_one_session_by_sid_and_all_by_subject",
+        f"{LINKS}::test_a_logout_token_that_is_none_ends_nothing",
+    ],
 }

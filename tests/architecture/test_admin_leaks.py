@@ -14,6 +14,7 @@ from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.text import slugify
 
 from accounts.devices.models import Device
 from accounts.mfa.models import FactorReset, MessageDevice, Passkey
@@ -22,6 +23,8 @@ from accounts.notify import kinds
 from accounts.notify.services import notify
 from accounts.personal.models import Collection
 from accounts.personal.services import set_own
+from accounts.sso.models import ClaimRule, Identity, Provider
+from accounts.sso.services import save_provider
 from accounts.tokens.models import ServiceAccount
 from accounts.tokens.service_accounts import create_service_account
 from accounts.tokens.services import issue_token
@@ -102,6 +105,27 @@ def control(unit: Unit) -> Control:
     )
 
 
+def provider(unit: Unit) -> Provider:
+    slug = slugify(unit.name)
+    if there := Provider.objects.filter(slug=slug).first():
+        return there
+    found = Provider(slug=slug, name=f"provider {unit.name}", issuer=f"https://{slug}.example", client_id="x")
+    return save_provider(found, secret="x")
+
+
+def identity(unit: Unit) -> Identity:
+    there = provider(unit)
+    found = Identity(user=person(unit), provider=there, name=there.name, issuer=there.issuer, subject=unit.name)
+    found.claims = "{}"
+    found.save()
+    return found
+
+
+def claim_rule(unit: Unit) -> ClaimRule:
+    group, _ = Group.objects.get_or_create(name="Claimed")  # groups sit in no unit
+    return ClaimRule.objects.create(provider=provider(unit), claim="groups", value=unit.name, group=group)
+
+
 MAKE: dict[str, Callable[[Unit], Model]] = {
     "accounts.user": person,
     "tokens.token": lambda unit: issue_token(person(unit), name=f"token {unit.name}", scopes=["me:read"])[0],
@@ -119,6 +143,9 @@ MAKE: dict[str, Callable[[Unit], Model]] = {
     "mfa.passkey": passkey,
     "mfa.messagedevice": message_device,
     "mfa.factorreset": lambda unit: FactorReset.objects.create(user=person(unit), note=f"because {unit.name}"),
+    "sso.provider": provider,
+    "sso.identity": identity,
+    "sso.claimrule": claim_rule,
     "auth.group": lambda unit: Group.objects.create(name=f"group {unit.name}"),
     "rbac.unit": lambda unit: create_unit(f"below {unit.name}", parent=unit),
     "rbac.role": lambda unit: Role.objects.create(key=f"role-{unit.name}", name=f"Role {unit.name}"),

@@ -32,7 +32,11 @@ PUBLIC = {
     "sign-in/passkey/options/<str:use>",
     "sign-in/message/<str:channel>",
     "sign-in/forgotten",
+    "sign-in/with/<slug:slug>",
+    "sign-in/with/<slug:slug>/back",
+    "sign-in/with/<slug:slug>/logout",
     "sign-out",
+    "signed-out",
     "set-up/<str:token>",
     "not-me/<str:token>",
     "theme",
@@ -89,7 +93,7 @@ def test_each_admin_page_is_refused_without_and_opened_with_its_permission(page,
 
 def filled(address: str) -> str:
     uid = "01a20bd9-1d59-7949-b8ec-209801f0f979"
-    for what in ("<uuid:uid>", "<uuid:token>", "<str:uid>", "<str:token>"):
+    for what in ("<uuid:uid>", "<uuid:token>", "<str:uid>", "<str:token>", "<slug:slug>"):
         address = address.replace(what, uid)
     address = address.replace("<int:size>", "4711")
     return "/" + address

@@ -14,14 +14,18 @@ from tests.browser.conftest import AXE, NARROW, WIDE, Stage, Visitor, code, resi
 from tests.services import missing
 
 # An address that is no page: it answers a machine, or leads on to a page that is looked at by itself.
-NO_PAGE = {"healthz", "readyz", "^api(?:/.*)?$", ".well-known/jwks.json", "trail/export", "verify.py"}
+NO_PAGE = {
+    "healthz", "readyz", "^api(?:/.*)?$", ".well-known/jwks.json", "trail/export", "verify.py",
+    "sign-in/with/<slug:slug>/logout",
+}  # fmt: skip
 NO_ADMIN_PAGE = tuple(f"admin/{kind}" for kind in ("login/", "logout/", "autocomplete/", "jsi18n/", "r/", "(?P<url>"))
 # Looked at below, in each state in which they show themselves.
 SOLO = {
     "sign-in", "sign-in/second-step", "sign-in/enrol", "sign-in/enrol/passkey", "sign-in/enrol/message/<str:channel>",
     "sign-in/forgotten", "sign-in/passkey", "sign-in/passkey/options/<str:use>", "sign-in/message/<str:channel>",
     "set-up/<str:token>", "step-up", "my-security/factors/<uuid:uid>/remove", "my-security/factors/<uuid:uid>/name",
-    "not-me/<str:token>",
+    "not-me/<str:token>", "sign-in/with/<slug:slug>", "sign-in/with/<slug:slug>/back", "signed-out",
+    "my-security/links/<slug:slug>/new", "my-security/links/confirm", "my-security/links/<uuid:uid>/remove",
 }  # fmt: skip
 
 
@@ -309,6 +313,15 @@ def test_other_kinds_of_factor(address, window, look, stage):
         window.page.get_by_role("button", name="Send a code").click()
         window.page.wait_for_selector("#code")
         look()
+
+
+def test_a_sign_in_through_a_provider_that_did_not_work_and_the_way_out(nobody, window, look):
+    window.watch.allow(400)
+    nobody.goto("/sign-in/with/with-provider/back?state=unknown")
+    assert nobody.is_visible("text=did not work")
+    look()
+    nobody.goto("/signed-out")
+    look()
 
 
 def test_a_forgotten_password(nobody, look):

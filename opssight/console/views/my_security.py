@@ -10,6 +10,7 @@ from accounts.mfa.services import CODES, codes_left, factors_of
 from accounts.models import User
 from accounts.notify.services import preferences
 from accounts.personal.services import collects_ssn, details_of
+from accounts.sso.models import Identity, Provider
 from accounts.tokens.models import Token
 from audit.models import AuditEntry
 from opssight.kernel import events
@@ -19,7 +20,7 @@ from rbac.services import roles_of
 
 SHOWN = 15
 # What concerns one's own way in: also what others tried in one's name.
-OWN_WAY_IN = ("sessions:", "mfa:", "setup:", "accounts:", "passwords:", "tokens:", "personal:")
+OWN_WAY_IN = ("sessions:", "mfa:", "setup:", "accounts:", "passwords:", "tokens:", "personal:", "sso:")
 EVENTS = [name for name in events.registry if name.startswith(OWN_WAY_IN)]
 
 
@@ -42,6 +43,8 @@ def my_security(request: HttpRequest) -> HttpResponse:
         "channels": channels(),
         "left": codes_left(user),
         "codes": CODES,
+        "links": list(Identity.objects.filter(user=user).select_related("provider").order_by("pk")),
+        "linkable": list(Provider.objects.filter(is_enabled=True).exclude(identities__user=user).order_by("name")),
         "sessions": list(Login.objects.open(at=timezone.now()).filter(user=user).order_by("-id")),
         "tokens": list(Token.objects.valid(at=timezone.now()).filter(user=user).order_by("-id")),
         "notices": preferences(user),
