@@ -118,7 +118,7 @@ class ReportView(PublicView):
 
     @extend_schema(request=PostureReport, responses=Taken)
     def post(self, request: Request) -> Response:
-        """PostureReport a device's posture, signed by its key. Each report's time must be later than the one before."""
+        """Report a device's posture, signed by its key. Each report's time must be later than the one before."""
         asked = PostureReport(data=request.data)
         asked.is_valid(raise_exception=True)
         device = services.take_report(asked.validated_data["jws"])

@@ -14,6 +14,8 @@ from django.utils import timezone
 from accounts.logins.models import Login
 from accounts.logins.services import revoke
 from accounts.models import User, normalise_email
+from accounts.notify import kinds
+from accounts.notify.services import notify
 from accounts.services import create_account
 from accounts.sso import checks, events, remote
 from accounts.sso.groups import apply_rules
