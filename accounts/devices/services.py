@@ -155,5 +155,8 @@ def _keep(device: Device, posture: dict[str, Any], at_ms: int) -> Device:
 @transaction.atomic
 def revoke(device: Device) -> None:
     """It vouches for nobody any more, and its key is never taken again."""
-    if Device.objects.in_use().filter(pk=device.pk).update(revoked_at=timezone.now()):
+    in_use = Device.objects.select_for_update().in_use().filter(pk=device.pk).first()
+    if in_use is not None:
+        in_use.revoked_at = timezone.now()
+        in_use.save(update_fields=["revoked_at"])
         events.DEVICE_REVOKED.emit(target=device, account=device.user.email)

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from django.apps import apps
 from django.conf import settings
 from django.db import models, transaction
 
 from opssight.kernel.crypto import Encrypted, Undecryptable
-from opssight.kernel.events import register
+from opssight.kernel.events import Ledger, bulk_record, bulk_write, ledger, register
 
 FIELD_KEYS_ROTATED = register("field-keys:rotated", severity="medium", security=True)
 BATCH = 200
@@ -80,4 +80,8 @@ def _one(row: Any, name: str, column: str, report: Report, *, renew: bool) -> No
         setattr(row, name, value)
         # Only where nobody wrote another value meanwhile; that one is under the newest key already.
         same = type(row)._base_manager.filter(pk=row.pk, **{column: before})
-        report.renewed += models.QuerySet.update(same, **{column: getattr(row, column)})
+        with bulk_write():
+            renewed = models.QuerySet.update(same, **{column: getattr(row, column)})
+            report.renewed += renewed
+            if cast(Ledger, ledger()).written:  # the trail follows this model, and hears of each row
+                bulk_record(FIELD_KEYS_ROTATED, [(row, {column: [before, getattr(row, column)]})])

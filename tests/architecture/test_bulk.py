@@ -19,6 +19,9 @@ WRITING = re.compile(
 
 # Calls that need no entries: the model is not followed, or the fields are ignored ones. By file and line's text.
 EXCUSED = {
+    ("accounts/devices/services.py", "update(reported_ms="): "ignored fields; events tell what changed",
+    ("accounts/sso/groups.py", "bulk_create(Membership("): "not followed: sso:groups_changed names them",
+    ("accounts/sso/remote.py", "update("): "ignored fields: what a provider said, and when",
     ("accounts/logins/notices.py", 'update(notice_hash="")'): "not followed: events tell of sessions",
     ("accounts/logins/services.py", "update(last_seen_at="): "the same",
     ("accounts/logins/services.py", "update(ended_at="): "the same",

@@ -109,6 +109,7 @@ def test_a_text_field_that_nobody_declared_is_masked(db):
                 # The names of things, which the model's registration vouches for.
                 assert (entry.label, name) in {
                     ("tokens.token", "key"),
+                    ("sso.provider", "token_url"),
                     ("rbac.role", "key"),
                     ("compliance.control", "key"),
                     ("compliance.framework", "key"),

@@ -32,7 +32,7 @@ from accounts.tokens.tasks import tell_of_ending_tokens
 from audit.models import AuditEntry
 from opssight.kernel import jobs
 from opssight.settings.env import BASE_DIR
-from tests.conftest import letters, make_person
+from tests.conftest import letters, make_person, put
 
 pytestmark = pytest.mark.django_db
 
@@ -302,8 +302,10 @@ def test_killed_between_sending_and_marking_it_comes_once_more_with_the_same_id(
 
 def ending_token(user: User) -> Token:
     token, _ = issue_token(user, name="build", scopes=["me:read"], days=90)
-    Token.objects.filter(pk=token.pk).update(
-        created_at=timezone.now() - timedelta(days=84), expires_at=timezone.now() + timedelta(days=6)
+    put(
+        Token.objects.filter(pk=token.pk),
+        created_at=timezone.now() - timedelta(days=84),
+        expires_at=timezone.now() + timedelta(days=6),
     )
     return token
 
@@ -353,7 +355,8 @@ def test_kinds_are_registered_once():
     with pytest.raises(ValueError, match="twice"):
         kinds.register("codes", "again")
     assert sorted(kinds.registry) == [
-        "codes", "devices", "factors", "links", "new-device", "password", "token-ending", "token-replayed",
+        "codes", "devices", "factors", "links", "new-device", "password", "provider-linked",
+        "token-ending", "token-replayed",
     ]  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from audit.models import AuditEntry
 from opssight.kernel import fieldkeys
 from opssight.kernel.crypto import NotEncrypted, Undecryptable
 from opssight.settings.env import BASE_DIR
-from tests.conftest import enrolled, make_person
+from tests.conftest import enrolled, make_person, put
 
 pytestmark = pytest.mark.django_db
 PHONE, SSN = "+49 30 901844", "65 070803 F 018"
@@ -49,7 +49,7 @@ def eves(eve: User, collected) -> PersonalDetails:
 
 
 def swap(one: Any, other: Any, column: str) -> None:
-    type(one).objects.filter(pk=one.pk).update(**{column: getattr(other, column)})
+    put(type(one).objects.filter(pk=one.pk), **{column: getattr(other, column)})
 
 
 def check() -> tuple[int, str]:
@@ -72,6 +72,9 @@ def test_the_columns_that_are_encrypted():
         "opssight.idempotencyrecord.answer",
         "personal.personaldetails.phone_number",
         "personal.personaldetails.ssn",
+        "sso.identity.claims",
+        "sso.provider.client_secret",
+        "sso.providerlogin.id_token",
         "tokens.signingkey.private",
     ]
 
@@ -91,7 +94,7 @@ def test_one_moved_to_another_row_or_column_does_not_decrypt(eves, dev):
     eves.refresh_from_db()
     with pytest.raises(Undecryptable):
         _ = eves.phone_number
-    PersonalDetails.objects.filter(pk=other.pk).update(ssn_encrypted=other.phone_number_encrypted)
+    put(PersonalDetails.objects.filter(pk=other.pk), ssn_encrypted=other.phone_number_encrypted)
     other.refresh_from_db()
     with pytest.raises(Undecryptable):
         _ = other.ssn
@@ -105,7 +108,7 @@ def test_one_moved_to_another_row_or_column_does_not_decrypt(eves, dev):
     "plain", ["+4930901844", "v1", "v1.k1.", "v1.k1.%%%", "v1.unknown.AAAA", "v2.k1.AAAA", "…", "."]
 )
 def test_plain_text_or_rubbish_in_the_column_is_an_error(eves, plain):
-    PersonalDetails.objects.update(phone_number_encrypted=plain)
+    put(PersonalDetails.objects.all(), phone_number_encrypted=plain)
     eves.refresh_from_db()
     with pytest.raises(Undecryptable) as said:
         _ = eves.phone_number
@@ -120,7 +123,7 @@ def test_a_secret_in_plain_text_lets_nobody_in(eve):
     code, secret = code_for(device), device.secret
     client = password_step(eve)
     client.raise_request_exception = False
-    TOTPDevice.objects.update(secret_encrypted=secret)
+    put(TOTPDevice.objects.all(), secret_encrypted=secret)
     assert client.post("/sign-in/second-step", {"code": code}).status_code == 500
     assert client.get("/my-security").status_code == 302
 
@@ -157,7 +160,7 @@ def test_killed_in_the_middle_and_run_again_everything_is_under_the_new_key(envi
 
 def test_rotation_leaves_alone_what_was_written_meanwhile_and_what_it_can_not_read(eves, dev, settings, monkeypatch):
     other = set_own(dev, phone_number="+49 30 901821")
-    PersonalDetails.objects.filter(pk=other.pk).update(phone_number_encrypted="plain")
+    put(PersonalDetails.objects.filter(pk=other.pk), phone_number_encrypted="plain")
     settings.FIELD_KEYS = {"k2": b"2" * 32, **settings.FIELD_KEYS}
     one = fieldkeys._one
 

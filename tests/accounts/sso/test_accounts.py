@@ -28,7 +28,7 @@ from tests.accounts.sso.broken import GONE, Broken, signed
 from tests.accounts.sso.conftest import SECRET, make_provider
 from tests.accounts.sso.test_checks import reason
 from tests.accounts.test_sign_in import code_for
-from tests.conftest import PASSWORD, enrolled, make_person
+from tests.conftest import PASSWORD, enrolled, make_person, put
 from tests.rbac.access.test_factors import rule as factor_rule
 
 
@@ -94,8 +94,8 @@ def test_an_account_with_the_same_address_is_not_taken_over(acme, broken, eve):
 def test_a_second_provider_with_the_same_subject_and_address_takes_no_account(acme, broken, eve):
     """Nor does a new row for the same issuer: there is one at most."""
     linked(eve, acme)
-    Provider.objects.filter(pk=acme.pk).update(issuer="https://the-first.example", slug="first")
-    Identity.objects.update(issuer="https://the-first.example")
+    put(Provider.objects.filter(pk=acme.pk), issuer="https://the-first.example", slug="first")
+    put(Identity.objects.all(), issuer="https://the-first.example")
     second = make_provider(broken.issuer, domains=["example.org"], creates_accounts=True)
     assert broken.walk().status_code == 400
     assert "has not linked it" in reason()
@@ -123,7 +123,7 @@ def test_who_is_linked_is_known_by_subject_whatever_the_address(acme, broken, ev
 
 def test_another_issuer_in_the_same_row_knows_nobody(acme, broken, eve):
     linked(eve, acme)
-    Identity.objects.update(issuer="https://the-one-before.example")
+    put(Identity.objects.all(), issuer="https://the-one-before.example")
     assert broken.walk().status_code == 400
     assert "has not linked it" in reason()
 
@@ -155,7 +155,7 @@ def test_no_account_is_made_for_an_address_elsewhere_or_none(acme, broken, email
 def test_who_is_out_stays_out(acme, broken, eve, how):
     linked(eve, acme)
     values = {"is_active": False} if how == "deactivated" else {"kind": "service"}
-    User.objects.filter(pk=eve.pk).update(**values)
+    put(User.objects.filter(pk=eve.pk), **values)
     assert broken.walk().status_code == 400
 
 
@@ -287,7 +287,7 @@ def test_where_the_provider_is_the_only_way_the_marked_and_administrators_keep_t
         linked(user, acme, f"person-{number}")
     assert password_is_taken(eve)
     change(acme, is_only_way=True)
-    Identity.objects.filter(user=adam).update(keeps_password=True)
+    put(Identity.objects.filter(user=adam), keeps_password=True)
     assert not password_is_taken(eve)
     assert password_is_taken(olga)
     factor_rule("administrator", level="passkey")  # what is asked of a request is not asked of the way in

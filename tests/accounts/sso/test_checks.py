@@ -19,6 +19,7 @@ from audit.models import AuditEntry
 from tests.accounts.sso import broken as ways
 from tests.accounts.sso.broken import EC, GONE, KEYS, PLAIN_KEY, Broken, send, signed
 from tests.accounts.sso.conftest import make_provider
+from tests.conftest import put
 
 NOW = time.time
 
@@ -334,7 +335,7 @@ def test_an_address_inside_the_house_is_not_called(acme, broken, settings):
 
 def test_one_that_is_unknown_or_switched_off_is_not_there(acme, broken):
     assert Client().get("/sign-in/with/nobody").status_code == 404
-    Provider.objects.update(is_enabled=False)
+    put(Provider.objects.all(), is_enabled=False)
     assert Client().get("/sign-in/with/acme").status_code == 404
     assert Client().get("/sign-in/with/acme/back").status_code == 404
     assert "Acme" not in Client().get("/sign-in").content.decode()
