@@ -62,7 +62,7 @@ def prove(request: HttpRequest, email: str, password: str, code: str) -> Login:
         raise NotProved
     user_logged_in.send(sender=User, request=request, user=user)  # forgets the failures before it
     user.otp_device = device  # type: ignore[attr-defined]
-    login = opening(user, level=device.level, factors=proved(device.method))
+    login = opening(user, level=device.level, factors=proved(device.method, first="pwd"))
     request.user, request.login = user, login  # type: ignore[attr-defined]
     return login
 
