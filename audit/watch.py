@@ -27,7 +27,9 @@ OPERATIONS = {"INSERT": "CREATE", "UPDATE": "UPDATE", "DELETE": "DELETE"}
 
 
 def _entries() -> list[Followed]:
-    return [entry for model in apps.get_models() if (entry := followed(model)) and entry.model is model]
+    """Without proxies: their table is watched once, and entries name the model behind them."""
+    models = (model for model in apps.get_models() if not model._meta.proxy)
+    return [entry for model in models if (entry := followed(model)) and entry.model is model]
 
 
 def _tables() -> list[str]:

@@ -362,7 +362,7 @@ def test_an_entry_unfolds(anyone):
 def test_the_trail_is_narrowed_by_a_value_of_a_row(anyone):
     page = signed_in(anyone)
     page.goto("/trail")
-    page.get_by_role("link", name="accounts:created").first.click()
+    page.get_by_role("link", name="accounts:created", exact=True).first.click()
     expect(page.get_by_text("What: accounts:created")).to_be_visible()
     assert set(page.locator("tbody tr td:nth-child(4)").all_inner_texts()) == {"accounts:created"}
     page.get_by_role("link", name="Remove filter What").click()

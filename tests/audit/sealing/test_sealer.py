@@ -247,6 +247,7 @@ def test_orjson_writes_what_an_entry_may_hold_as_the_standard_library_does(value
     at=st.datetimes(timezones=st.just(timezone.get_default_timezone())),
 )
 def test_the_quick_way_makes_the_bytes_of_the_definition(db, text, changes, data, action, success, at):
+    text, changes, data = clean(text), clean(changes), clean(data)  # as all that is written
     entry = AuditEntry(
         event="findings:raised", object_pk=text, error_message=text, changes=changes, additional_data=data,
         action=action, success=success, timestamp=at, object_repr=text,
