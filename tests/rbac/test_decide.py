@@ -229,7 +229,7 @@ def test_the_built_in_roles_give_what_they_should(db):
     assert held["auditor"] < held["officer"] & held["administrator"]
     assert {p.partition(":")[2] for p in held["auditor"]} <= {"read", "explain", "report", "update", "create", "revoke"}
     writes = {p for p in held["auditor"] if not p.endswith((":read", ":explain", ":report"))}
-    assert {p.partition(":")[0] for p in writes} == {"me", "sessions", "tokens"}
+    assert {p.partition(":")[0] for p in writes} == {"devices", "me", "sessions", "tokens"}
 
 
 def test_the_closure_holds_every_pair(tree):
@@ -262,8 +262,13 @@ def test_a_permission_is_not_stretched_to_another_kind_of_object(olga):
 
 def test_a_new_account_holds_the_employee_role_and_nothing_else(eve):
     assert [row.role.key for row in eve.assignments.all()] == ["employee"]
-    own = {"me:read", "me:update", "sessions:read", "sessions:revoke", "tokens:create", "tokens:read", "tokens:revoke"}
-    assert set(services.permissions_of(eve)) == own
+    own = {
+        "devices": {"create", "read", "revoke"},
+        "me": {"read", "update"},
+        "sessions": {"read", "revoke"},
+        "tokens": {"create", "read", "revoke"},
+    }
+    assert set(services.permissions_of(eve)) == {f"{name}:{verb}" for name, verbs in own.items() for verb in verbs}
     assert services.check_permission(eve, "me", "read")
     assert not services.check_permission(eve, "findings", "read")
 
