@@ -48,7 +48,8 @@ def test_nothing_on_the_lists_is_gone():
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 # All that another theme of the same page can change is its colours.
 THEMES = (("light", RULES), ("dark", ["color-contrast", "link-in-text-block"]))
-# Rows that an open menu partly covers are looked at without it. What is long repeats itself: a dozen rows of a table are looked at, and three of a section's parts that unfold.
+# What is long repeats itself: a dozen rows of a table are looked at, and three of a section's parts that unfold; rows
+# that an open menu partly covers are looked at without it.
 LOOK = """async ([rules, preload]) => {
   document.getAnimations().forEach((animation) => animation.finish());
   const {violations} = await axe.run(
