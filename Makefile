@@ -3,11 +3,13 @@ PYTHON ?= python3
 export OPSSIGHT_HOME ?= $(CURDIR)/var
 AXE := $(OPSSIGHT_HOME)/tools/node_modules/axe-core/axe.min.js
 export OPSSIGHT_AXE ?= $(AXE)
+OIDC := $(OPSSIGHT_HOME)/tools/sso/node_modules/oidc-provider/package.json
+export OPSSIGHT_SSO_TOOLS ?= $(OPSSIGHT_HOME)/tools/sso
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-postgres browser axe lint bench openapi
+.PHONY: help install run test test-postgres browser axe oidc lint bench openapi
 
 PY := .venv/bin/python
 # uv installs in seconds what takes pip half a minute. Where it can't be had, pip does it.
@@ -39,6 +41,8 @@ browser: install .venv/.requirements-dev axe ## walk through OpsSight with Chrom
 
 axe: $(OPSSIGHT_AXE) ## fetch axe-core, the judge of accessibility; needs npm
 
+oidc: $(OIDC) ## fetch a real OpenID provider, which single sign-on is tested with; needs npm
+
 lint: .venv/.requirements-dev ## check style, types, templates, layers, migrations and deployment settings
 	@home=$$(mktemp -d); trap 'rm -rf "$$home"' EXIT; failed=; \
 	check() { echo "== $$*"; OPSSIGHT_HOME="$$home" OPSSIGHT_URL=https://ops.example "$$@" || failed="$$failed"$$'\n'"  $$*"; }; \
@@ -56,14 +60,21 @@ openapi: .venv/.requirements ## write the API's OpenAPI description anew
 
 bench: .venv/.requirements ## measure clean clone to first finding, the API beside a bare view, rights beside guardian, the trail at size
 	@$(PYTHON) tests/bench/first_finding.py
-	@home=$$(mktemp -d); trap 'rm -rf "$$home"' EXIT; OPSSIGHT_TEST_HOME="$$home" $(PY) tests/bench/api.py; $(PY) tests/bench/access.py
-	@for bench in seal verify lists report; do $(PY) tests/bench/trail_$$bench.py; $(PY) tests/postgres.py $(PY) tests/bench/trail_$$bench.py; done
+	@home=$$(mktemp -d); trap 'rm -rf "$$home"' EXIT; OPSSIGHT_TEST_HOME="$$home" $(PY) tests/bench/api.py; $(PY) tests/bench/access.py; \
+	  OPSSIGHT_TEST_HOME="$$home" $(PY) tests/bench/sign_in.py
+	@for bench in save seal verify lists report; do $(PY) tests/bench/trail_$$bench.py; $(PY) tests/postgres.py $(PY) tests/bench/trail_$$bench.py; done
 
 # In the data folder, as nothing of it runs outside the browser tests; the lock file holds its digest.
 $(AXE): tests/browser/package-lock.json
 	@command -v npm >/dev/null || { echo "axe-core comes from npm; on Debian or Ubuntu: apt install npm"; exit 1; }
 	@mkdir -p "$(OPSSIGHT_HOME)/tools" && cp tests/browser/package.json $< "$(OPSSIGHT_HOME)/tools"
 	@$(call STEP,axe-core   installed   ) npm ci --prefix "$(OPSSIGHT_HOME)/tools" --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch "$@"
+
+$(OIDC): tests/accounts/sso/package-lock.json
+	@command -v npm >/dev/null || { echo "oidc-provider comes from npm; on Debian or Ubuntu: apt install npm"; exit 1; }
+	@mkdir -p "$(OPSSIGHT_HOME)/tools/sso" && cp tests/accounts/sso/package.json $< "$(OPSSIGHT_HOME)/tools/sso"
+	@$(call STEP,oidc       installed   ) npm ci --prefix "$(OPSSIGHT_HOME)/tools/sso" --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch "$@"
 
 $(PY):

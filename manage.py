@@ -12,9 +12,9 @@ def main() -> None:
         sys.exit(up(sys.argv[2:]))
 
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "opssight.settings.prod")
-    from django.core.management import execute_from_command_line
+    from opssight.kernel.commands import run
 
-    execute_from_command_line(sys.argv)
+    run(sys.argv)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,15 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 
 from accounts import services
+from accounts.mfa.services import with_strength
 from accounts.models import User, normalise_email
+from accounts.strength import NAMES
+from opssight.kernel.access import decide
 from opssight.kernel.admin import GuardedAdmin
 from opssight.kernel.errors import Refusal
 
@@ -20,16 +24,49 @@ class UserForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable 
         return normalise_email(self.cleaned_data["email"])
 
 
+class StrengthFilter(admin.SimpleListFilter):
+    """Of people: accounts of programs have no second factor to miss."""
+
+    title, parameter_name = "second factor", "strength"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("none", "none"), *NAMES.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> QuerySet[User]:
+        of_people: Any = queryset.filter(kind=User.Kind.PERSON)
+        return of_people.filter(strength=self.value()) if self.value() else queryset
+
+
 @admin.register(User)
 class UserAdmin(GuardedAdmin):
     resource = "users"
     task = "People"
     verbs = {"view": "read", "add": "create", "change": "update"}
     form = UserForm
-    list_display = ["email", "name", "kind", "is_active", "created_at", "last_login"]
-    list_filter = ["kind", "is_active"]
+    list_display = ["email", "name", "kind", "second_factor", "is_active", "created_at", "last_login"]
+    list_filter = [StrengthFilter, "kind", "is_active"]
     search_fields = ["email", "name"]
     ordering = ["email"]
+    actions = ["unlock"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        return with_strength(super().get_queryset(request))
+
+    @admin.display(description="second factor")
+    def second_factor(self, user: User) -> str:
+        """The strongest one."""
+        if user.kind != User.Kind.PERSON:
+            return ""
+        return NAMES.get(user.strength, "none")  # type: ignore[attr-defined]
+
+    @admin.action(description="Lift the lock after failed sign-ins", permissions=["unlock"])
+    def unlock(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        for user in queryset:
+            lifted = services.unlock(user)
+            messages.info(request, f"{user.email}: {'unlocked' if lifted else 'was not locked'}.")
+
+    def has_unlock_permission(self, request: HttpRequest) -> bool:
+        return decide(request.user, "lockouts:delete").allowed
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
         return ["email"] if obj else ["is_active"]
@@ -49,11 +86,11 @@ class UserAdmin(GuardedAdmin):
     def _change(request: HttpRequest, obj: User, form: UserForm) -> None:
         active = obj.is_active
         obj.is_active = form.initial["is_active"]
-        obj.save()
         try:
             services.set_active(obj, active)
         except Refusal as refusal:
             messages.error(request, refusal.detail)
+        obj.save(update_fields=["name"])
 
     def save_related(self, request: Any, form: Any, formsets: Any, change: bool) -> None:
         """No related rows are edited here."""

@@ -4,6 +4,7 @@ from django.contrib.auth.backends import BaseBackend
 from django.http import HttpRequest
 
 from accounts.models import User, normalise_email
+from accounts.sso.models import signs_in_elsewhere
 
 
 class PasswordBackend(BaseBackend):
@@ -18,7 +19,8 @@ class PasswordBackend(BaseBackend):
         if user is None:
             User().set_password(password)  # takes as long as a wrong password, so that names can't be told by time
             return None
-        return user if user.check_password(password) and user.is_active else None
+        is_right = user.check_password(password) and user.is_active
+        return user if is_right and not signs_in_elsewhere(user) else None
 
     def get_user(self, user_id: int) -> User | None:
         return User.objects.filter(pk=user_id, is_active=True).first()

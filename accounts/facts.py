@@ -5,7 +5,7 @@ from typing import Any
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts.step_up import KEY
+from accounts.strength import LEVELS
 from opssight.kernel.facts import MISSING, Duration, Level, register
 
 
@@ -14,19 +14,24 @@ def factor(request: HttpRequest) -> str:
     user: Any = request.user
     if not user.is_authenticated:
         return "none"
-    if user.scopes is not None:
+    if user.by_token:
         return "token"
-    is_verified = getattr(user, "is_verified", None)  # set by django-otp on the account that a session brought in
-    return "otp" if is_verified is not None and is_verified() else "none"
+    return session_level(user)
+
+
+def session_level(user: Any) -> str:
+    """The level of the factor that a session stands on; django-otp sets it on the account that the session brought."""
+    device = getattr(user, "otp_device", None)
+    return getattr(device, "level", "none")
 
 
 def factor_age(request: HttpRequest) -> Any:
     """A token proved no factor, so it has no age."""
-    if factor(request) != "otp":
+    if factor(request) in ("none", "token"):
         return MISSING
-    at = request.session.get(KEY)
-    return MISSING if at is None else max(0, int(timezone.now().timestamp() - at))
+    login = getattr(request, "login", None)
+    return MISSING if login is None else max(0, int((timezone.now() - login.stepped_up_at).total_seconds()))
 
 
-register("factor", Level(("none", "token", "otp")), "what stands behind the request, the weakest first", factor)
+register("factor", Level(LEVELS), "what stands behind the request, the weakest first", factor)
 register("factor_age", Duration(), "seconds since the second factor was last proved", factor_age)

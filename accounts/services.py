@@ -1,24 +1,33 @@
 """What happens to accounts: creating them, links to set them up, starting and ending sessions."""
 
 import secrets
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from axes.models import AccessAttempt
+from axes.utils import reset
 from django.conf import settings
-from django.contrib.auth import login, logout
+from django.contrib.auth import login, logout, update_session_auth_hash
 from django.contrib.auth.password_validation import validate_password
+from django.core.cache import cache
 from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet, Sum
 from django.http import HttpRequest
 from django.utils import timezone
 from django_otp import DEVICE_ID_SESSION_KEY
 from django_otp.models import Device
 
 from accounts import events
-from accounts.middleware import EPOCH
+from accounts.logins.services import keep
 from accounts.models import SetupLink, User, normalise_email
-from accounts.step_up import note_step_up
+from accounts.notify import kinds
+from accounts.notify.services import notify
+from accounts.strength import proved
 from opssight.kernel.crypto import keyed_hash
 from opssight.kernel.errors import Refusal
+from opssight.kernel.http import client_address
+
+MOST_RESETS, MOST_LINKS_ASKED, RESET_WINDOW = 3, 12, timedelta(hours=1)  # to one mailbox, from one address
 
 
 class LinkNotValid(Refusal):
@@ -48,37 +57,106 @@ def set_active(user: User, active: bool) -> None:
     """Let somebody out, or in again. Out takes effect at the next request: each looks the account up."""
     if user.is_active == active:
         return
-    user.is_active = active
-    user.auth_epoch += 1
-    user.save(update_fields=["is_active", "auth_epoch"])
+    # Told before the account is locked: a change of rights takes its turn first, and then locks accounts.
     event = events.ACCOUNT_ACTIVATED if active else events.ACCOUNT_DEACTIVATED
     event.emit(target=user)
+    user.is_active = active
+    user.save(update_fields=["is_active"])
 
 
 @transaction.atomic
 def change_password(user: User, password: str) -> None:
-    """Set a new password and end every session that the old one opened."""
+    """Set a new password and end every session that the old one opened. The account's mailbox is told."""
     validate_password(password, user)
     user.set_password(password)
-    user.auth_epoch += 1
-    user.save(update_fields=["password", "auth_epoch"])
+    user.save(update_fields=["password"])  # which ends everything
+    events.PASSWORD_CHANGED.emit(target=user)
+    notify(
+        user,
+        kinds.PASSWORD,
+        "Your password was changed",
+        "The password of your account was changed just now, and every session was ended. If that was not you, set a "
+        "new one by “Password forgotten” on the sign-in page and tell your security officer at once.",
+    )
+
+
+def change_own_password(request: HttpRequest, user: User, password: str) -> None:
+    """Change it within a session: that one stays, under a new id, and all others end."""
+    change_password(user, password)
+    update_session_auth_hash(request, user)
+    keep(request, user)
+
+
+@transaction.atomic
+def send_reset_link(email: str) -> None:
+    """Send the link that sets a new password, where there is such an account; run by a worker.
+
+    The page that asks for it knows nothing of accounts, so that neither its words nor its time can tell.
+    """
+    user = User.objects.people().filter(email=normalise_email(email)).first()
+    if user is None or _has_had_enough(user):
+        return
+    link = issue_setup_link(user, purpose=SetupLink.Purpose.RESET)
+    events.RESET_REQUESTED.emit(target=user)
+    minutes = int(settings.PASSWORD_RESET_VALID.total_seconds() // 60)
+    notify(
+        user,
+        kinds.LINKS,
+        "Set a new password",
+        f"Somebody asked for a new password for your account, perhaps you. This link sets it, once, within {minutes} "
+        f"minutes; your second step follows:\n\n{link}\n\nIf it was not you, do nothing: nothing changes.",
+        expires_at=timezone.now() + settings.PASSWORD_RESET_VALID,
+    )
+
+
+def send_new_beginning(user: User) -> None:
+    """Send the link with which somebody whose second factors were taken off begins anew."""
+    link = issue_setup_link(user)
+    hours = int(settings.SETUP_LINK_VALID.total_seconds() // 3600)
+    notify(
+        user,
+        kinds.LINKS,
+        "Set up your account anew",
+        "Your second factors were taken off, as you asked, and every session was ended. With this link you set a new "
+        f"password and a new second factor, once, within {hours} hours:\n\n{link}\n\nIf you did not ask, tell your "
+        "security officer at once.",
+        expires_at=timezone.now() + settings.SETUP_LINK_VALID,
+    )
+
+
+def may_ask_for_links(request: HttpRequest) -> bool:
+    """Whether this address has not asked for a dozen links within the hour."""
+    window = int(timezone.now().timestamp() // RESET_WINDOW.total_seconds())
+    key = f"reset-links:{client_address(request)}:{window}"
+    cache.add(key, 0, timeout=int(RESET_WINDOW.total_seconds()) * 2)
+    try:
+        return bool(cache.incr(key) <= MOST_LINKS_ASKED)
+    except ValueError:  # evicted between the two calls
+        return True
+
+
+def _has_had_enough(user: User) -> bool:
+    """At most three an hour, so that nobody's mailbox is flooded by a stranger."""
+    since = timezone.now() - RESET_WINDOW
+    return user.setup_links.filter(purpose=SetupLink.Purpose.RESET, created_at__gt=since).count() >= MOST_RESETS
 
 
 # --- set-up links -------------------------------------------------------------------------------------------------
 
 
 @transaction.atomic
-def issue_setup_link(user: User | None = None) -> str:
-    """A fresh one-time address; earlier unused ones for the same account (or for the first) stop working."""
+def issue_setup_link(user: User | None = None, *, purpose: str = SetupLink.Purpose.SETUP) -> str:
+    """A fresh one-time address; earlier unused ones of its purpose for the same account (or the first) stop working."""
     now = timezone.now()
-    for link in SetupLink.objects.open(at=now).filter(user=user):
+    valid = settings.SETUP_LINK_VALID if purpose == SetupLink.Purpose.SETUP else settings.PASSWORD_RESET_VALID
+    for link in SetupLink.objects.open(at=now).filter(user=user, purpose=purpose):
         link.expires_at = now
         link.save(update_fields=["expires_at"])
     token = secrets.token_urlsafe(32)
     link = SetupLink.objects.create(
-        token_hash=keyed_hash("setup-link", token), user=user, expires_at=now + settings.SETUP_LINK_VALID
+        token_hash=keyed_hash("setup-link", token), user=user, purpose=purpose, expires_at=now + valid
     )
-    events.SETUP_LINK_ISSUED.emit(target=user or link)
+    events.SETUP_LINK_ISSUED.emit(target=user or link, purpose=purpose)
     return f"{settings.BASE_URL}/set-up/{token}"
 
 
@@ -92,9 +170,43 @@ def find_setup_link(token: str, *, at: datetime | None = None) -> SetupLink:
 def use_setup_link(link: SetupLink, user: User) -> None:
     """Spend the link, in the transaction of what it was used for. One of two parallel uses is refused."""
     now = timezone.now()
-    if not SetupLink.objects.open(at=now).filter(pk=link.pk).update(used_at=now):
+    unused = SetupLink.objects.select_for_update().open(at=now).filter(pk=link.pk).first()
+    if unused is None:
         raise LinkNotValid
+    unused.used_at = now
+    unused.save(update_fields=["used_at"])
+    for other in SetupLink.objects.open(at=now).filter(user=user):  # nobody needs a second one now
+        other.expires_at = now
+        other.save(update_fields=["expires_at"])
     events.SETUP_LINK_USED.emit(target=user, first=link.user_id is None)
+
+
+# --- lockout ------------------------------------------------------------------------------------------------------
+
+
+def failing() -> QuerySet[AccessAttempt]:
+    """The counts of failed sign-ins that still matter: a name and an address each."""
+    return AccessAttempt.objects.filter(attempt_time__gt=timezone.now() - settings.AXES_COOLOFF_TIME)
+
+
+def locked_accounts() -> QuerySet[User]:
+    """People whose name is locked from at least one address now."""
+    locks = failing().filter(username=OuterRef("email"), failures_since_start__gte=settings.AXES_FAILURE_LIMIT)
+    return User.objects.filter(Exists(locks))
+
+
+def unlock(user: User) -> int:
+    """Forget the failures of this name, from every address. Returns of how many."""
+    lifted = int(reset(username=user.email))
+    if lifted:
+        events.LOCK_LIFTED.emit(target=user, addresses=lifted)
+    return lifted
+
+
+def is_spraying(request: HttpRequest) -> bool:
+    """Whether this address has failed so often, under whatever names, that it has to wait."""
+    failures = failing().filter(ip_address=client_address(request)).aggregate(n=Sum("failures_since_start"))["n"]
+    return (failures or 0) >= settings.LOGIN_ADDRESS_LIMIT
 
 
 # --- sessions -----------------------------------------------------------------------------------------------------
@@ -106,16 +218,15 @@ def axes_username(request: HttpRequest | None, credentials: dict[str, Any] | Non
     return normalise_email(given)
 
 
-def start_session(request: HttpRequest, user: User, device: Device) -> None:
-    """Sign in with both factors proved: a new session id, the epoch and the factor kept in it."""
+def start_session(request: HttpRequest, user: User, device: Device, *, first: str = "pwd") -> None:
+    """Sign in with both factors proved: a new session id, the factor kept in it, and a row that can be ended."""
     user.backend = "accounts.backends.PasswordBackend"
     with transaction.atomic():
         login(request, user)
-        request.session[EPOCH] = user.auth_epoch
-        note_step_up(request)
         request.session[DEVICE_ID_SESSION_KEY] = device.persistent_id
         user.otp_device = device  # type: ignore[attr-defined]
-        events.SIGNED_IN.emit(target=user, factor=device.name)
+        factors = proved(device.method, first=first)
+        events.SIGNED_IN.emit(target=user, factor=device.name, factors=factors)
 
 
 def end_session(request: HttpRequest) -> None:

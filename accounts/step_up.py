@@ -6,21 +6,21 @@ from rest_framework.request import Request
 
 from opssight.kernel.access import STEP_UP_VALID, StepUpNeeded
 
-KEY = "step_up_at"
-
 
 class StepUpRequired(StepUpNeeded):
     """Asked for by what is done, whatever the policies say."""
 
 
-def note_step_up(request: HttpRequest) -> None:
-    """The factor was proved now: at sign-in, or again."""
-    request.session[KEY] = timezone.now().timestamp()
+def require_step_up_here(request: HttpRequest) -> None:
+    """The same for a page: raises what leads to /step-up and back."""
+    if not is_stepped_up(request):
+        raise StepUpRequired("This needs your second factor again.")
 
 
 def is_stepped_up(request: HttpRequest) -> bool:
-    at = request.session.get(KEY, 0)
-    return bool(at + STEP_UP_VALID.total_seconds() > timezone.now().timestamp())
+    """By the row of the session, which knows when a factor was last proved in it."""
+    login = getattr(request, "login", None)
+    return login is not None and login.stepped_up_at + STEP_UP_VALID > timezone.now()
 
 
 def require_step_up(request: Request) -> None:

@@ -63,7 +63,7 @@ class TrailViewSet(Resource, List, Retrieve):
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Newest first, of those that fit all parameters."""
         search = Search(self.get_queryset(), conditions_of(request))
-        rows = self.paginator.take(search.page, request)  # type: ignore[union-attr]
+        rows = self.paginator.take(search.page, request, AuditEntry)  # type: ignore[union-attr]
         return self.get_paginated_response(self.get_serializer(rows, many=True).data)
 
     @extend_schema(

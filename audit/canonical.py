@@ -6,38 +6,57 @@ keys are strings. Times are UTC with microseconds and Z.
 
 import hashlib
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
-_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+import orjson
+
+_text_of = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
 def clean(value: Any) -> Any:
     """`value` as it may be stored: JSON types without floats, NUL or lone surrogates, keys as strings."""
-    match value:
-        case None | bool():
+    kind = type(value)
+    if kind is str:
+        if value.isascii() and "\0" not in value:
             return value
+        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    if value is None or kind is bool:
+        return value
+    if kind is list:
+        return [clean(item) for item in value]
+    match value:
         case int():
-            return value if abs(value) < 2**53 else str(value)
-        case str():
-            return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+            return int(value) if abs(value) < 2**53 else str(int(value))
+        case str():  # a choice, or text marked safe
+            return clean(str.__str__(value))
         case dict():
-            return {str(clean(str(key))): clean(item) for key, item in value.items()}
-        case list() | tuple() | set():
+            return {clean(str(key)): clean(item) for key, item in value.items()}
+        case tuple() | set() | frozenset():
             return [clean(item) for item in value]
         case datetime():
             return instant(value)
+        case date():
+            return value.isoformat()
     return clean(str(value))
 
 
 def instant(value: datetime) -> str:
-    return value.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+    return value.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "Z"
 
 
 def canonical(values: dict[str, Any]) -> bytes:
-    return _encode(values).encode()
+    return _text_of(values).encode()
 
 
-def digest(salt: str, values: dict[str, Any]) -> str:
+def quickly(values: Any) -> bytes:
+    """The same bytes in a tenth of the time, for what `clean` has made and for nothing else."""
+    try:
+        return orjson.dumps(values, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # nested deeper than it goes
+        return canonical(values)
+
+
+def digest(salt: str, content: bytes) -> str:
     """SHA-256 over salt and canonical JSON, 64 hex characters. The salt keeps short values from being guessed."""
-    return hashlib.sha256(bytes.fromhex(salt) + canonical(values)).hexdigest()
+    return hashlib.sha256(bytes.fromhex(salt) + content).hexdigest()

@@ -24,7 +24,7 @@ def export(search: Search, form: str) -> StreamingHttpResponse:
     """The newest LIMIT of what `search` finds; its own entry, with what was asked and the count, is written first."""
     keys, complete = _keys(search)
     asked = search.asked.told()
-    TRAIL_EXPORTED.emit(format=form, count=len(keys), complete=complete, **asked)
+    TRAIL_EXPORTED.emit(about=AuditEntry, action="READ", format=form, count=len(keys), complete=complete, **asked)
     write, content_type = FORMATS[form]
     name = f"trail-{timezone.now():%Y-%m-%dT%H%M%SZ}{'' if complete else f'-newest-{LIMIT}'}.{form}"
     response = StreamingHttpResponse(write(_rows(search, keys)), content_type=content_type)

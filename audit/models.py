@@ -4,35 +4,28 @@ What names a person stands in a side row. The entry's MAC covers that row's salt
 removes the person and leaves every proof intact.
 """
 
-import hmac
 import json
-import secrets
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from hashlib import sha256
+from operator import itemgetter
 from typing import Any, ClassVar, NoReturn, Self
 
 from auditlog.models import AbstractLogEntry, LogEntryManager
 from django.conf import settings
 from django.contrib.contenttypes.models import ContentType
-from django.db import models, transaction
+from django.db import models, router
 from django.db.models.functions import Coalesce
 from django.db.models.lookups import In
 from django.utils import timezone
 
-from audit import receipts
-from audit.canonical import canonical, clean, digest, instant
-from audit.tags import VERSION as TAGS_VERSION
-from audit.tags import tags_of
+from audit import writing
+from audit.canonical import canonical, instant
 from opssight.kernel import actor as actors
-from opssight.kernel.actor import Actor
 from opssight.kernel.appendonly import AppendOnly, AppendOnlyQuerySet
 from opssight.kernel.ids import new_uid
 
 SCHEMA = 2
-SALT_BYTES = 16
 MAX_ADDRESS = 45  # an IPv6 address in its longest spelling
-PERSONAL_KEYS = frozenset({"name", "email", "account", "address", "text"})
 
 # What MAC and leaf cover: the name in the canonical content, and the column. Other columns follow from these or are set
 # by the database. A column that is added later comes with a new schema, so that older entries still verify.
@@ -67,9 +60,13 @@ COVERED: dict[int, dict[str, str]] = {
 }
 
 
+_COLUMNS = {schema: (tuple(names), itemgetter(*names.values())) for schema, names in COVERED.items()}
+
+
 def covered(row: Mapping[str, Any]) -> dict[str, Any]:
     """The canonical content of an entry, from the values of its columns as the ORM reads them."""
-    content = {name: row[column] for name, column in COVERED[row["schema_v"]].items()}
+    names, columns_of = _COLUMNS[row["schema_v"]]
+    content = dict(zip(names, columns_of(row), strict=True))
     content["uid"], content["timestamp"] = str(content["uid"]), instant(content["timestamp"])
     return content
 
@@ -111,15 +108,11 @@ class AuditEntryQuerySet(AppendOnlyQuerySet["AuditEntry"]):
 
 
 class AuditEntryManager(LogEntryManager.from_queryset(AuditEntryQuerySet)):  # type: ignore[misc]
-    """Entries of ORM changes carry the id that links carry, as those of events do: one object, one history."""
+    """An entry made by django-auditlog carries the id that links carry, as all do: one object, one history."""
 
     def log_create(self, instance: models.Model, *args: Any, **kwargs: Any) -> Any:
         kwargs.setdefault("resource_id", str(getattr(instance, "uid", instance.pk)))
         return super().log_create(instance, *args, **kwargs)
-
-    def log_m2m_changes(self, changed: Any, instance: models.Model, *args: Any, **kwargs: Any) -> Any:
-        kwargs.setdefault("resource_id", str(getattr(instance, "uid", instance.pk)))
-        return super().log_m2m_changes(changed, instance, *args, **kwargs)
 
 
 class AuditEntry(AbstractLogEntry):
@@ -233,8 +226,6 @@ class AuditEntry(AbstractLogEntry):
     @property
     def person(self) -> dict[str, Any]:
         """The personal part: actor, impersonator, address, user_agent, object, values, data. Empty once erased."""
-        if hasattr(self, "_person"):
-            return self._person
         side = getattr(self, "personal", None)
         return side.content() if side else {}
 
@@ -248,62 +239,56 @@ class AuditEntry(AbstractLogEntry):
 
     @property
     def details(self) -> dict[str, Any]:
-        return {**(self.additional_data or {}), **self.person.get("data", {})}
+        person = self.person
+        asked = {writing.FILTER: person[writing.FILTER]} if writing.FILTER in person else {}
+        return {**(self.additional_data or {}), **person.get("data", {}), **asked}
 
     def covered(self) -> dict[str, Any]:
         """What MAC and leaf cover, by name."""
         return covered(self.__dict__)
 
     def expected_mac(self) -> str:
-        return hmac.new(settings.TRAIL_KEY.encode(), canonical(self.covered()), sha256).hexdigest()
+        return writing.mac(canonical(self.covered()))
 
     # --- writing, once ---
 
-    def prepare(self, actor: Actor | None = None) -> "AuditPersonal":
-        """Complete a new entry with actor, digests and MAC; returns its side row, to be saved after it."""
-        from audit.registry import split_personal
+    def _composed(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        kind = ContentType.objects.get_for_id(self.content_type_id) if self.content_type_id else None
+        actor = actors.current()
+        return writing.compose(
+            action=self.action,
+            event=self.event,
+            resource_type=self.resource_type or (f"{kind.app_label}.{kind.model}" if kind else ""),
+            resource_id=str(self.resource_id),
+            object_pk=str(self.object_pk),
+            object_id=self.object_id,
+            content_type_id=self.content_type_id,
+            label=getattr(self, "_object_label", ""),
+            changes=self.changes,
+            data=self.additional_data,
+            success=self.success,
+            error=self.error_message,
+            actor=actor,
+            uid=self.uid,
+            timestamp=self.timestamp,
+            actor_id=actor.user.pk if actor.user is not None else self.actor_id,
+        )
 
-        actor = actor or actors.current()
-        if actor.user is not None:
-            self.actor_id = actor.user.pk
-        if actor.impersonator is not None:
-            self.impersonator_id = actor.impersonator.pk
-        self.actor_kind, self.request_id, self.session = actor.kind, actor.request_id, actor.session
-        if self.content_type is not None and not self.resource_type:
-            self.resource_type = f"{self.content_type.app_label}.{self.content_type.model}"
-        self.object_pk = clean(str(self.object_pk))
-        self.resource_id = self.resource_id or self.object_pk
-        self.error_message = clean(self.error_message)[:500]
-        self.compliance_tags = list(tags_of(self.event, self.resource_type, self.action))
-        self.tags_version = TAGS_VERSION
-        self.changes, values = split_personal(self.resource_type, clean(self.changes or {}))
-        data = clean(self.additional_data or {})
-        self.additional_data = {key: value for key, value in data.items() if key not in PERSONAL_KEYS}
-        person = {
-            "actor": clean(actor.label),
-            "user_agent": clean(actor.user_agent),
-            "object": clean(getattr(self, "_object_label", ""))[:255],
-            "values": values,
-            "data": {key: value for key, value in data.items() if key in PERSONAL_KEYS},
-        }
-        if actor.impersonator is not None:
-            person["impersonator"] = clean(str(actor.impersonator))
-        side = AuditPersonal(address=actor.address, data=person, salt=secrets.token_hex(SALT_BYTES))
-        self._person = side.content()
-        self.salt = secrets.token_hex(SALT_BYTES)
-        self.personal_digest = digest(side.salt, self._person)
-        self.mac = self.expected_mac()
-        return side
+    def prepare(self) -> "AuditPersonal":
+        """Complete a new entry that is to be written in bulk; returns its side row, which is to follow it."""
+        entry, side = self._composed()
+        self.__dict__.update(entry)
+        return AuditPersonal(**side)
 
-    def save(self, *args: Any, **kwargs: Any) -> None:
+    def save(self, *args: Any, using: str | None = None, **kwargs: Any) -> None:
+        """For who makes an entry by hand: what was set on it is completed and written with its side row."""
         if not self._state.adding:
             raise AppendOnly(AuditEntry, "updated")
-        side = self.prepare()
-        with transaction.atomic():
-            super().save(*args, **kwargs)
-            side.entry = self
-            side.save(force_insert=True)
-            receipts.promise([(str(self.uid), self.mac)])
+        entry, side = self._composed()
+        using = using or router.db_for_write(AuditEntry)
+        self.pk = writing.insert(entry, side, using)
+        self.__dict__.update(entry)
+        self._state.adding, self._state.db = False, using
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise AppendOnly(AuditEntry, "deleted")

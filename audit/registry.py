@@ -1,72 +1,115 @@
-"""Which models the trail follows, and which of their fields are secret or name a person."""
+"""Which models the trail follows; what may be kept of their fields is said here too (see `audit.followed`)."""
 
-import hmac
-from hashlib import sha256
 from typing import Any
 
 from auditlog.registry import auditlog
-from django.conf import settings
-from django.db.models import Model
+from django.db import models
 
-_personal: dict[str, frozenset[str]] = {}
+from audit import capture
+from audit.followed import Followed, follow, suggests_secret
+from opssight.kernel import reads
 
-
-def fingerprint(value: str) -> str:
-    """What the trail keeps of a secret: a keyed fingerprint, enough to see that it changed or came back."""
-    return "••••" + hmac.new(settings.HASH_KEY.encode(), f"mask\0{value}".encode(), sha256).hexdigest()[:8]
+# Types whose values are numbers, moments, keys of rows: nothing that a secret could be written into.
+_TYPED = (
+    models.BooleanField,
+    models.DateField,
+    models.DecimalField,
+    models.DurationField,
+    models.FloatField,
+    models.ForeignKey,
+    models.IntegerField,
+    models.TimeField,
+    models.UUIDField,
+)
 
 
 def audited(
-    model: type[Model],
+    model: type[models.Model],
     *,
+    plain: tuple[str, ...] = (),
     secret: tuple[str, ...] = (),
     personal: tuple[str, ...] = (),
     ignore: tuple[str, ...] = (),
     m2m: tuple[str, ...] = (),
+    reads_too: bool = False,
 ) -> None:
     """Follow `model`: its creations, changes and deletions through the ORM become entries.
 
-    `secret` fields are masked, `personal` ones kept apart, `ignore`d ones (leases, counters) left out.
+    `plain` fields are kept as they are, `personal` ones apart, `secret` ones masked; `ignore`d are left out: leases
+    and counters, and what events of the subject tell. With `reads_too`, a look at a row or a list is an entry as well.
+    A name that is not a field is a ValueError.
     """
-    auditlog.register(
-        model,
-        exclude_fields=list(ignore),
-        mask_fields=list(secret),
-        mask_callable="audit.registry.fingerprint",
-        m2m_fields=set(m2m),
-    )
-    _personal[model._meta.label_lower] = frozenset(personal)
+    concrete = {field.name: field for field in model._meta.concrete_fields if not field.primary_key}
+    relations = {field.name for field in model._meta.many_to_many}
+    wrong = {*plain, *secret, *personal, *ignore} - concrete.keys() | set(m2m) - relations
+    if wrong:
+        raise ValueError(f"audited({model.__name__}): no such field: {sorted(wrong)}")
+    fields = {name: field for name, field in concrete.items() if name not in ignore}
+    declared = {*plain, *personal} - {*secret}
+    masked = frozenset(name for name, field in fields.items() if name not in declared and _is_free(field, name, secret))
+    entry = Followed(model, fields, masked, frozenset(personal), frozenset(ignore), m2m)
+    follow(entry)
+    auditlog.register(model, exclude_fields=list(ignore), mask_fields=sorted(masked))
+    capture.connect(entry)
+    if reads_too:
+        reads.sensitive.add(model)
 
 
-def split_personal(resource_type: str, changes: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Changes without and with personal fields; a personal field leaves null behind, so that it is known to exist."""
-    personal = _personal.get(resource_type, frozenset())
-    values = {field: value for field, value in changes.items() if field in personal}
-    return {field: None if field in values else value for field, value in changes.items()}, values
+def _is_free(field: "models.Field[Any, Any]", name: str, secret: tuple[str, ...]) -> bool:
+    """Whether the field could hold a secret, as far as its type and name tell."""
+    typed = isinstance(field, _TYPED) or bool(field.choices)
+    return name in secret or not typed or suggests_secret(name)
 
 
 def register_lower_apps() -> None:
     """The models of accounts and rbac, which stand below and can't name the trail."""
     from django.contrib.auth.models import Group
 
-    from accounts.mfa.models import RecoveryCode, RecoveryDevice, TOTPDevice
+    from accounts.devices.models import Device
+    from accounts.mfa.models import FactorReset, MessageDevice, Passkey, RecoveryCode, RecoveryDevice, TOTPDevice
     from accounts.models import SetupLink, User
-    from accounts.tokens.models import Token
-    from rbac.access.models import Policy, Zone
+    from accounts.notify.models import Preference
+    from accounts.personal.models import Collection, PersonalDetails
+    from accounts.sso.models import ClaimRule, Identity, Provider
+    from accounts.tokens.models import ServiceAccount, SigningKey, Token
+    from audit.models import AuditEntry
+    from rbac.access.models import AccessTrace, FactorRule, Policy, Zone
     from rbac.models import DenyRule, Role, RoleAssignment, RolePermission, Unit
 
     throttle = ("throttling_failure_timestamp", "throttling_failure_count")
-    audited(User, secret=("password",), personal=("email", "name"), ignore=("last_login",), m2m=("groups",))
-    audited(SetupLink, secret=("token_hash",))
-    audited(TOTPDevice, secret=("secret_encrypted",), ignore=("last_step", "last_used_at", *throttle))
-    audited(RecoveryDevice, ignore=throttle)
-    audited(RecoveryCode, secret=("code_hash",))
-    audited(Token, secret=("secret_hash",), ignore=("last_used_at",))
-    audited(Group)
-    audited(Unit)
-    audited(Role, m2m=("parents",))
-    audited(RolePermission)
-    audited(RoleAssignment)
-    audited(DenyRule)
-    audited(Policy)
-    audited(Zone)
+    audited(User, personal=("email", "name"), ignore=("last_login",), m2m=("groups",), reads_too=True)
+    audited(ServiceAccount, personal=("email", "name"), ignore=("last_login",), reads_too=True)  # of the same table
+    audited(SetupLink, reads_too=True)
+    audited(TOTPDevice, plain=("name",), ignore=("last_step", "last_used_at", *throttle), reads_too=True)
+    audited(RecoveryDevice, plain=("name",), ignore=throttle, reads_too=True)
+    audited(RecoveryCode, reads_too=True)
+    counted = ("last_used_at", "last_challenge", "sign_count", "backup_state", "public_key", "credential_id")
+    audited(Passkey, plain=("name",), ignore=counted, reads_too=True)
+    counted = ("sent_at", "sends", "sends_since", "code_hash", "code_expires_at", "last_used_at")
+    audited(MessageDevice, plain=("name",), ignore=(*counted, *throttle), reads_too=True)
+    audited(FactorReset, plain=("note",), reads_too=True)
+    audited(
+        Device, plain=("name",), ignore=("reported_ms", "reported_at", "os_version", *Device.CHECKS), reads_too=True
+    )
+    audited(Preference, plain=("kind",))
+    audited(PersonalDetails, ignore=("changed_at",), reads_too=True)
+    audited(Collection, plain=("reason",))
+    said = ("metadata", "metadata_at", "jwks", "jwks_at", "failed_at")
+    where = ("issuer", "authorize_url", "token_url", "userinfo_url", "emails_url", "scope", "subject_claim")
+    what = ("name", "slug", "client_id", "domains", "factor_values", *where)
+    audited(Provider, plain=what, ignore=said, reads_too=True)
+    audited(ClaimRule, plain=("claim", "value"))
+    audited(Identity, personal=("subject",), ignore=("claims_encrypted", "last_used_at"), reads_too=True)
+    audited(Token, plain=("name", "key", "scopes"), ignore=("last_used_at",), reads_too=True)
+    audited(SigningKey, plain=("kid", "algorithm"), reads_too=True)
+    audited(Group, plain=("name",))
+    audited(Unit, plain=("name",))
+    audited(Role, plain=("key", "name", "description"), m2m=("parents",))
+    audited(RolePermission, plain=("permission",))
+    audited(RoleAssignment, plain=("reason",), reads_too=True)
+    audited(DenyRule, plain=("permission", "reason"), reads_too=True)
+    audited(Policy, plain=("name", "resource", "action", "condition", "reason"))
+    audited(FactorRule)
+    audited(Zone, plain=("name", "networks"))
+    reads.sensitive |= {AccessTrace, AuditEntry}
+    reads.quiet.add(AuditEntry)

@@ -24,15 +24,17 @@ class EntrySerializer(StrictModelSerializer):
     object = serializers.CharField(source="object_repr", read_only=True)
     ip_address = serializers.SerializerMethodField()
     user_agent = serializers.SerializerMethodField()
+    impersonator_id = serializers.SerializerMethodField()
     compliance_tags: "serializers.ListField" = serializers.ListField(child=serializers.CharField(), read_only=True)
     data = serializers.DictField(source="details", read_only=True)  # type: ignore[assignment]  # taken by DRF's metaclass
 
     class Meta:
         model = AuditEntry
         fields = [
-            "uid", "number", "position", "quarantined", "timestamp", "user_id", "user", "actor_kind", "action", "event",
-            "resource_type",
-            "resource_id", "object", "old_values", "new_values", "data", "ip_address", "user_agent", "request_id",
+            "uid", "number", "position", "quarantined", "timestamp", "user_id", "user", "actor_kind", "impersonator_id",
+            "action", "event", "resource_type",
+            "resource_id", "object", "old_values", "new_values", "data", "ip_address", "user_agent", "session",
+            "request_id",
             "success", "error_message", "compliance_tags", "tags_version",
         ]  # fmt: skip
         read_only_fields = fields
@@ -45,6 +47,9 @@ class EntrySerializer(StrictModelSerializer):
 
     def get_user_id(self, entry: AuditEntry) -> str | None:
         return str(entry.actor_id) if entry.actor_id else None
+
+    def get_impersonator_id(self, entry: AuditEntry) -> str | None:
+        return str(entry.impersonator_id) if entry.impersonator_id else None
 
     def get_action(self, entry: AuditEntry) -> str | None:
         return ACTIONS[entry.action] if entry.action is not None else None

@@ -37,12 +37,20 @@ class Evidence:
 EVIDENCE = (
     Evidence(
         "Who was let in, and that a second factor was asked for",
-        ("sessions:started", "sessions:ended", "mfa:stepped_up", "mfa:code_used", "access:step_up_asked"),
+        (
+            "sessions:started", "sessions:ended", "sessions:revoked", "sessions:new_device", "sessions:disowned",
+            "mfa:stepped_up", "mfa:code_sent", "mfa:code_used", "access:step_up_asked", "tokens:refreshed",
+            "sso:ended_by_provider",
+        ),
         {"SOC2": ("CC6.1",), "ISO27001": ("A.8.5",), "PCI_DSS": ("8.4.2",)},
     ),
     Evidence(
         "Attempts that were refused",
-        ("sessions:refused", "mfa:refused", "tokens:refused", "accounts:locked", "access:denied"),
+        (
+            "sessions:refused", "mfa:refused", "tokens:refused", "tokens:replayed", "accounts:locked",
+            "accounts:unlocked", "access:denied", "changes:refused", "sso:refused", "sso:logout_refused",
+            "devices:report_refused",
+        ),
         {
             "SOC2": ("CC6.1", "CC7.2"),
             "GDPR": ("32(1)(b)",),
@@ -54,30 +62,37 @@ EVIDENCE = (
         "How accounts begin, change and end",
         (
             "accounts:created", "accounts:activated", "accounts:deactivated", "setup:issued", "setup:used",
-            "accounts.user", "accounts.setuplink",
+            "accounts.user", "accounts.setuplink", "tokens.serviceaccount", "sso:linked",
+            "sso:unlinked", "sso.identity",
         ),
         {"SOC2": ("CC6.2",), "ISO27001": ("A.5.16",), "PCI_DSS": ("10.2.1.5",)},
     ),
     Evidence(
         "What was done with the personal data of people who have an account",
-        ("accounts.user", "accounts.user:read"),
+        (
+            "accounts.user", "accounts.user:read", "personal:revealed", "personal:collection_changed",
+            "personal.personaldetails", "personal.collection",
+        ),
         {"GDPR": ("5(1)(f)", "5(2)")},
     ),
     Evidence(
-        "Second factors and access tokens: made, renewed, withdrawn",
+        "Passwords, second factors and access tokens: made, renewed, withdrawn",
         (
-            "mfa:enrolled", "mfa:codes_renewed", "tokens:issued", "tokens:revoked",
-            "mfa.totpdevice", "mfa.recoverydevice", "mfa.recoverycode", "tokens.token",
+            "passwords:changed", "passwords:reset_requested", "mfa:enrolled", "mfa:removed", "mfa:codes_renewed",
+            "mfa:reset_asked", "mfa:reset_approved", "mfa:reset_refused", "tokens:issued", "tokens:rotated",
+            "tokens:revoked", "signing-keys:rotated", "field-keys:rotated", "mfa.totpdevice", "mfa.passkey",
+            "mfa.messagedevice", "mfa.recoverydevice", "mfa.recoverycode", "mfa.factorreset", "tokens.token",
+            "tokens.signingkey",
         ),
         {"SOC2": ("CC6.1",), "ISO27001": ("A.5.17",), "PCI_DSS": ("10.2.1.5",)},
     ),
     Evidence(
         "Which rights were given, to whom, by whom, and taken away again",
         (
-            "roles:assigned", "roles:revoked", "groups:member_added", "groups:member_removed", "assignments:changed",
+            "roles:assigned", "roles:revoked", "sso:groups_changed", "claim-rules:changed", "sso.claimrule",
+            "groups:member_added", "groups:member_removed", "assignments:changed",
             "denies:made", "denies:lifted", "grants:made", "grants:revoked", "rbac.role", "rbac.rolepermission",
-            "rbac.roleassignment", "rbac.denyrule", "auth.group", "scanning.assetusergrant",
-            "scanning.assetgroupgrant",
+            "rbac.roleassignment", "rbac.denyrule", "auth.group", "scanning.assetusergrant", "scanning.assetgroupgrant",
         ),
         {
             "SOC2": ("CC6.2", "CC6.3"),
@@ -93,12 +108,17 @@ EVIDENCE = (
     ),
     Evidence(
         "Conditions of access: from where, when and how",
-        ("policies:changed", "zones:changed", "access.policy", "access.zone"),
+        (
+            "policies:changed", "zones:changed", "factor-rules:changed", "providers:changed", "providers:removed",
+            "sso.provider", "devices:registered", "devices:revoked", "devices:posture_changed", "devices.device",
+            "access.policy", "access.zone",
+            "access.factorrule",
+        ),
         {"SOC2": ("CC6.1", "CC6.6"), "ISO27001": ("A.5.15", "A.8.20"), "PCI_DSS": ("7.3.1",)},
     ),
     Evidence(
         "Who looked at what",
-        (READ,),
+        (READ, "records:read", "records:listed", "records:exported"),
         {"SOC2": ("CC6.1",), "ISO27001": ("A.8.3", "A.8.15")},
     ),
     Evidence(
@@ -113,7 +133,7 @@ EVIDENCE = (
     ),
     Evidence(
         "What was found, and what became of it",
-        ("findings:raised", "findings:fixed", "findings:reopened", "scanning.finding"),
+        ("findings:raised", "findings:fixed", "findings:reopened", "findings:rerated", "scanning.finding"),
         {"SOC2": ("CC7.1", "CC7.4"), "GDPR": ("32(1)(b)",), "ISO27001": ("A.8.8",), "PCI_DSS": ("6.3.3",)},
     ),
     Evidence(
@@ -125,7 +145,7 @@ EVIDENCE = (
         "That the trail itself is whole, and what happened when it was not",
         (
             "trail:quarantined", "trail:stopped", "trail:anchor_failed", "trail:anchor_recovered", "trail:verified",
-            "trail:tampered", "trail:recounted",
+            "trail:tampered", "trail:recounted", "trail:unattributed_change",
         ),
         {
             "SOC2": ("CC7.2", "CC7.3"),
@@ -143,6 +163,10 @@ EVIDENCE = (
 
 # Followed by the trail, and evidence for no framework.
 NONE = {
+    "notices:failed": "a mail; what it told of has entries of its own",
+    "notify.preference": "what somebody likes to hear of",
+    "commands:run": "what the command did has entries of its own",
+    "requests:failed": "an error of ours, which changed nothing",
     "compliance.framework": "written from the catalogue that comes with a release",
     "compliance.requirement": "written from the catalogue that comes with a release",
     "compliance.control": "written from the catalogue that comes with a release",

@@ -13,6 +13,8 @@ class ComplianceConfig(AppConfig):
         from compliance.models import Contribution, Control, Framework, Requirement
         from compliance.services import sync_catalogue
 
-        for model in (Framework, Requirement, Control, Contribution):
-            audited(model)
+        audited(Framework, plain=("key", "name", "version"))
+        audited(Requirement, plain=("ref", "title"))
+        audited(Control, plain=("key", "title", "description", "params"))
+        audited(Contribution)
         post_migrate.connect(sync_catalogue, sender=self, dispatch_uid="compliance.catalogue")

@@ -7,6 +7,11 @@ from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework.routers import SimpleRouter
 
+import accounts.api
+import accounts.devices.api
+import accounts.logins.api
+import accounts.mfa.api
+import accounts.personal.api
 import accounts.tokens.api
 import audit.sealing.api
 import compliance.api
@@ -21,7 +26,19 @@ DESCRIPTION = Path(__file__).parent / "openapi.json"
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 _names: set[str] = set()
-for subject in (compliance.api, scanning.api, audit.sealing.api, rbac.api, rbac.access.api, accounts.tokens.api):
+for subject in (
+    compliance.api,
+    scanning.api,
+    audit.sealing.api,
+    rbac.api,
+    rbac.access.api,
+    accounts.logins.api,
+    accounts.tokens.api,
+    accounts.mfa.api,
+    accounts.devices.api,
+    accounts.personal.api,
+    accounts.api,
+):
     for name, viewset in subject.routes:
         if name in _names:
             raise ValueError(f"two resources are called {name}")
@@ -42,7 +59,9 @@ def unknown(request: HttpRequest, **kwargs: str) -> HttpResponse:
 
 urlpatterns = [
     *router.urls,
-    path("me", MeViewSet.as_view({"get": "read"}), name="me"),
+    *accounts.tokens.api.urlpatterns,
+    *accounts.devices.api.urlpatterns,
+    path("me", MeViewSet.as_view({"get": "read", "patch": "update"}), name="me"),
     path("explain", rbac.api.ExplainViewSet.as_view({"get": "read"}), name="explain"),
     path("explain/holdings", rbac.api.HoldingsViewSet.as_view({"get": "read"}), name="holdings"),
     path("openapi.json", openapi, name="openapi"),

@@ -4,13 +4,20 @@ import logging
 import os
 import signal
 import warnings
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 from celery import Celery, bootsteps
 from celery.exceptions import WorkerShutdown, WorkerTerminate
-from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
+from celery.signals import (
+    before_task_publish,
+    task_postrun,
+    task_prerun,
+    worker_ready,
+    worker_shutdown,
+    worker_shutting_down,
+)
 from kombu.exceptions import OperationalError
 
 from opssight.settings import env
@@ -24,6 +31,31 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 # Celery's "current app" belongs to a thread; without a default, the web's other threads would find an empty one.
 app.set_default()
+
+
+REQUEST_ID = "opssight_request_id"  # the header of a message
+_acting: dict[str, ExitStack] = {}  # by task id
+
+
+@before_task_publish.connect
+def _carry_request_id(headers: dict[str, Any], **kwargs: Any) -> None:
+    from opssight.kernel.actor import current
+
+    headers[REQUEST_ID] = current().request_id
+
+
+@task_prerun.connect
+def _act_as_system(task_id: str, task: Any, **kwargs: Any) -> None:
+    """A task acts as OpsSight itself, under the id of the request that asked for it: its entries stand together."""
+    from opssight.kernel.actor import Actor, acting
+
+    _acting[task_id] = stack = ExitStack()
+    stack.enter_context(acting(Actor(request_id=str(task.request.get(REQUEST_ID) or "")[:64])))
+
+
+@task_postrun.connect
+def _act_no_more(task_id: str, **kwargs: Any) -> None:
+    _acting.pop(task_id, ExitStack()).close()
 
 
 def _ready_file(worker: Any) -> Path:

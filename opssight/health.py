@@ -9,7 +9,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 
-from audit import guard
+from audit import guard, watch
 from audit.sealing import sealer
 from opssight.kernel.guards import public
 from opssight.models import Heartbeat
@@ -71,7 +71,8 @@ def _migrations() -> str:
 
 
 def _trail() -> str:
-    return "" if guard.is_installed(connection) else "the trail's triggers are missing; run: manage.py migrate"
+    whole = guard.is_installed(connection) and watch.is_installed(connection)
+    return "" if whole else "the trail's triggers are missing; run: manage.py migrate"
 
 
 def _sealing() -> str:

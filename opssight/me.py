@@ -2,14 +2,18 @@
 
 from typing import Any
 
+from django.core.exceptions import ValidationError as DjangoValidationError
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.mfa.services import is_enrolled
 from accounts.models import User
-from accounts.step_up import is_stepped_up
+from accounts.personal import services as personal
+from accounts.step_up import is_stepped_up, require_step_up
+from opssight.kernel.rest.serializers import StrictSerializer, Text
 from opssight.kernel.rest.views import Resource
 from rbac.services import permissions_of
 
@@ -18,10 +22,19 @@ class MeSerializer(serializers.Serializer[Any]):
     uid = serializers.UUIDField()
     email = serializers.EmailField()
     name = serializers.CharField()
+    phone_number = serializers.CharField(allow_null=True, help_text="The last four.")
+    ssn = serializers.CharField(allow_null=True, help_text="The national ID number's last four; null where not kept.")
     kind = serializers.ChoiceField(User.Kind.choices)
     second_factor = serializers.BooleanField(help_text="Whether one is enrolled.")
     stepped_up = serializers.BooleanField(help_text="Whether the session proved it within the last 15 minutes.")
     permissions = serializers.ListField(child=serializers.CharField(), help_text="Held somewhere, within the scopes.")
+
+
+class OwnDetails(StrictSerializer):
+    """What is left out stays; an empty text erases."""
+
+    phone_number = Text(max_length=40, required=False, allow_blank=True)
+    ssn = Text(max_length=40, required=False, allow_blank=True)
 
 
 class MeViewSet(Resource):
@@ -29,13 +42,28 @@ class MeViewSet(Resource):
     queryset = User.objects.none()
     serializer_class = MeSerializer
 
+    @extend_schema(operation_id="me_update", request=OwnDetails, responses=MeSerializer)
+    def update(self, request: Request) -> Response:
+        """Set one's own telephone number and national ID number. Takes a session with a fresh second factor."""
+        require_step_up(request)
+        asked = OwnDetails(data=request.data)
+        asked.is_valid(raise_exception=True)
+        try:
+            personal.set_own(request.user, **asked.validated_data)  # type: ignore[arg-type]
+        except DjangoValidationError as error:
+            raise ValidationError(error.message_dict) from None
+        return self.read(request)
+
     @extend_schema(operation_id="me_retrieve", responses=MeSerializer)
     def read(self, request: Request) -> Response:
         user = request.user
         assert isinstance(user, User)
         held = permissions_of(user)
         scopes = getattr(user, "scopes", None)
+        details = personal.details_of(user)
         answer = {
+            "phone_number": (details and details.shown_phone_number) or None,
+            "ssn": (details and personal.collects_ssn() and details.shown_ssn) or None,
             "uid": user.uid,
             "email": user.email,
             "name": user.name,

@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
+from accounts.tokens.jwt_views import jwks
 from audit.sealing.views import verifier
 from opssight import api, health
 
@@ -11,6 +12,7 @@ urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("verify.py", verifier, name="verifier"),
+    path(".well-known/jwks.json", jwks, name="jwks"),
     path("api/v1/", include(api.urlpatterns)),
     re_path(r"^api(?:/.*)?$", api.unknown),
     path("admin/login/", admin.site.login),

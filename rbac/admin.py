@@ -1,65 +1,18 @@
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.auth.models import Group, Permission
 from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.http import HttpRequest
 
-from opssight.kernel.access import Forbidden, RefusedByPolicy, grantable, permissions, record_denial
-from opssight.kernel.admin import GuardedAdmin
-from opssight.kernel.errors import Refusal
-from rbac import grants, role_book, services
+from accounts.models import User
+from opssight.kernel.access import grantable, permissions, permitted
+from opssight.kernel.actor import current_request
+from opssight.kernel.admin import ServedAdmin
+from rbac import grants, groups, role_book, services
 from rbac.models import DenyRule, Role, RoleAssignment, Unit
-
-
-class ServedAdmin(GuardedAdmin):
-    """An admin page whose changes go through services; what these refuse is said on the page, and nothing is saved."""
-
-    task = "Who may do what"
-
-    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        if db_field.remote_field.model is Group:  # no permission of its own: who gives rights may name any group
-            kwargs["queryset"] = Group.objects.order_by("name")
-        return super().formfield_for_foreignkey(db_field, request, **kwargs)
-
-    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        try:
-            return super().changeform_view(request, *args, **kwargs)
-        except (Forbidden, RefusedByPolicy):
-            raise  # a denial: recorded, and answered as everywhere
-        except (Refusal, ValidationError) as refusal:
-            messages.error(request, _sentence(refusal))
-            return redirect(request.get_full_path())
-
-    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        try:
-            return super().delete_view(request, *args, **kwargs)
-        except (Forbidden, RefusedByPolicy):
-            raise
-        except Refusal as refusal:
-            messages.error(request, _sentence(refusal))
-            return redirect(request.get_full_path())
-
-    def take_away(self, request: HttpRequest, obj: Any) -> None:
-        raise NotImplementedError
-
-    def delete_model(self, request: HttpRequest, obj: Model) -> None:
-        self.take_away(request, obj)
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        for row in queryset:  # one by one, so that each is decided and leaves its entry
-            try:
-                self.take_away(request, row)
-            except (Refusal, Forbidden) as refusal:
-                record_denial(refusal)
-                messages.error(request, f"{row}: {_sentence(refusal)}")
-
-
-def _sentence(refusal: Exception) -> str:
-    return " ".join(refusal.messages) if isinstance(refusal, ValidationError) else str(refusal)
 
 
 @admin.register(Unit)
@@ -121,10 +74,91 @@ class RoleAdmin(ServedAdmin):
 
     def save_model(self, request: HttpRequest, obj: Role, form: Any, change: bool) -> None:
         parents = list(form.cleaned_data.get("parents", ()))
-        role_book.save_role(obj, permissions=set(form.cleaned_data.get("grants", ())), parents=parents)
+        role_book.save_role(
+            obj,
+            permissions=set(form.cleaned_data.get("grants", ())),
+            parents=parents,
+            by=request.user,  # type: ignore[arg-type]
+        )
 
     def save_related(self, request: Any, form: Any, formsets: Any, change: bool) -> None:
         """`save_role` has written the parents."""
+
+
+class GroupForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
+    """Who joins and who leaves, rather than who is in: a page that was open meanwhile undoes nobody's change."""
+
+    joining = forms.ModelMultipleChoiceField(User.objects.none(), required=False, label="Put in")
+    leaving = forms.ModelMultipleChoiceField(User.objects.none(), required=False, label="Take out")
+
+    class Meta:
+        model = Group
+        fields = ["name"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        request = current_request()
+        people = User.objects.permitted(request and request.user, "users:read").order_by("email")
+        for name in ("joining", "leaving"):
+            if field := self.fields.get(name):  # a reader's form has none
+                inside = people.filter(groups=self.instance.pk or 0)
+                rows = inside if name == "leaving" else people.exclude(pk__in=inside.values("pk"))
+                field.queryset = rows  # type: ignore[attr-defined]
+
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"]
+        try:
+            groups.check_name(name)
+        except ValidationError as error:
+            raise ValidationError(error.messages) from None
+        return name
+
+
+@admin.register(Group)
+class GroupAdmin(ServedAdmin):
+    resource = "groups"
+    verbs = {"view": "read", "add": "create", "change": "update", "delete": "delete"}
+    form = GroupForm
+    list_display = ["name"]
+    ordering = ["name"]
+    search_fields = ["name"]
+    readonly_fields = ["members", "holds"]
+
+    def get_fields(self, request: HttpRequest, obj: Group | None = None) -> Any:
+        changes = ["joining", "leaving"] if obj and self.has_change_permission(request, obj) else []
+        return ["name", *(["members", *changes, "holds"] if obj else [])]
+
+    @admin.display(description="members")
+    def members(self, group: Group) -> str:
+        return "\n".join(map(str, self._seen(group.user_set.order_by("email"), "users"))) or "Nobody that you may see."
+
+    @admin.display(description="holds")
+    def holds(self, group: Group) -> str:
+        """Assignments, denies and grants, as far as the reader may see them."""
+        request = current_request()
+        rows: list[Any] = [
+            *self._seen(group.assignments.select_related("role", "unit", "group"), "assignments"),
+            *self._seen(group.denies.select_related("unit", "group"), "denies"),
+        ]
+        for table in grants.in_sight(request and request.user):
+            if hasattr(table.model, "group_id"):
+                rows += table.filter(group=group)
+        return "\n".join(map(str, rows)) or "Nothing that you may see."
+
+    def _seen(self, rows: QuerySet[Any], resource: str) -> QuerySet[Any]:
+        request = current_request()
+        return permitted(rows, request and request.user, f"{resource}:read")
+
+    def save_model(self, request: HttpRequest, obj: Group, form: Any, change: bool) -> None:
+        by: Any = request.user
+        groups.save_group(obj, by=by)
+        for user in form.cleaned_data.get("joining", ()):
+            groups.add_member(obj, user, by=by)
+        for user in form.cleaned_data.get("leaving", ()):
+            groups.remove_member(obj, user, by=by)
+
+    def take_away(self, request: HttpRequest, obj: Group) -> None:
+        groups.delete_group(obj, by=request.user)  # type: ignore[arg-type]
 
 
 @admin.register(RoleAssignment)

@@ -18,7 +18,7 @@ from accounts.models import User, normalise_email
 from opssight.kernel.access import GuardedQuerySet, check, resources
 from opssight.kernel.rest.filters import ChoiceIn, FilterSet, UidFilter, choices
 from opssight.kernel.rest.serializers import StrictModelSerializer, StrictSerializer, Text
-from opssight.kernel.rest.views import Resource, Writes, changed
+from opssight.kernel.rest.views import Delete, Resource, Retrieve, Writes, changed
 from rbac import grants, groups, role_book, services
 from rbac.explain import effective, explain, find_object
 from rbac.models import DenyRule, Role, RoleAssignment, Unit
@@ -113,6 +113,20 @@ class UnitFilter(FilterSet):
     parent = UidFilter(field_name="parent__uid")
 
 
+class InTurn(Writes):
+    """Changes of rights, which follow one another: the turn comes before the lock of the row."""
+
+    def partial_update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        with services.in_turn():
+            return super().partial_update(request, *args, **kwargs)
+
+
+class Taken(Delete):
+    def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        with services.in_turn():
+            return super().destroy(request, *args, **kwargs)
+
+
 class UnitViewSet(Writes):
     resource = "units"
     queryset = Unit.objects.select_related("parent")
@@ -125,7 +139,7 @@ class UnitViewSet(Writes):
         return services.save_unit(changed(serializer, instance, Unit))
 
 
-class RoleViewSet(Writes):
+class RoleViewSet(InTurn):
     resource = "roles"
     queryset: Any = Role.objects.prefetch_related("permissions", "parents", "effects")
     serializer_class = RoleSerializer
@@ -137,10 +151,10 @@ class RoleViewSet(Writes):
         parents = data.pop("parents", list(row.parents.all()) if instance else [])
         for name, value in data.items():
             setattr(row, name, value)
-        return role_book.save_role(row, permissions=permissions, parents=parents)
+        return role_book.save_role(row, permissions=permissions, parents=parents, by=self.request.user)  # type: ignore[arg-type]
 
 
-class AssignmentViewSet(Writes):
+class AssignmentViewSet(InTurn, Taken):
     resource = "assignments"
     queryset = RoleAssignment.objects.select_related("user", "group", "role", "unit")
     serializer_class = AssignmentSerializer
@@ -149,13 +163,11 @@ class AssignmentViewSet(Writes):
     def _save(self, serializer: Any, instance: Any = None) -> RoleAssignment:
         return services.save_assignment(changed(serializer, instance, RoleAssignment), by=self.request.user)  # type: ignore[arg-type]
 
-    def destroy(self, request: Request, uid: str) -> Response:
-        """Take the role away at once."""
-        services.revoke_assignment(self.get_object(), by=request.user)  # type: ignore[arg-type]
-        return Response(status=status.HTTP_204_NO_CONTENT)
+    def perform_destroy(self, assignment: RoleAssignment) -> None:
+        services.revoke_assignment(assignment, by=self.request.user)  # type: ignore[arg-type]
 
 
-class DenyViewSet(Writes):
+class DenyViewSet(InTurn, Taken):
     resource = "denies"
     queryset = DenyRule.objects.select_related("user", "group", "unit")
     serializer_class = DenySerializer
@@ -164,10 +176,8 @@ class DenyViewSet(Writes):
     def _save(self, serializer: Any, instance: Any = None) -> DenyRule:
         return services.save_deny(changed(serializer, instance, DenyRule), by=self.request.user)  # type: ignore[arg-type]
 
-    def destroy(self, request: Request, uid: str) -> Response:
-        """Lift the deny."""
-        services.remove_deny(self.get_object(), by=request.user)  # type: ignore[arg-type]
-        return Response(status=status.HTTP_204_NO_CONTENT)
+    def perform_destroy(self, deny: DenyRule) -> None:
+        services.remove_deny(deny, by=self.request.user)  # type: ignore[arg-type]
 
 
 class ExplanationSerializer(serializers.Serializer[Any]):
@@ -315,7 +325,7 @@ class GrantFilter(FilterSet):
         return rows.filter(group__name=group) if hasattr(rows.model, "group_id") else rows.none()
 
 
-class GrantViewSet(Resource):
+class GrantViewSet(Resource, Retrieve, Taken):
     """One permission on one object, for an exception that no role fits. Made and revoked, never changed."""
 
     resource = "grants"
@@ -328,9 +338,6 @@ class GrantViewSet(Resource):
         found = grants.Rows([self.filter_queryset(rows) for rows in grants.in_sight(request.user)])
         page = self.paginate_queryset(found)  # type: ignore[arg-type]
         return self.get_paginated_response(GrantSerializer(page, many=True).data)
-
-    def retrieve(self, request: Request, uid: UUID) -> Response:
-        return Response(GrantSerializer(self._grant(uid)).data)
 
     @extend_schema(request=NewGrant, responses={201: GrantSerializer})
     def create(self, request: Request) -> Response:
@@ -350,12 +357,11 @@ class GrantViewSet(Resource):
         address = reverse("grants-detail", args=[grant.uid])
         return Response(GrantSerializer(grant).data, status=status.HTTP_201_CREATED, headers={"Location": address})
 
-    def destroy(self, request: Request, uid: UUID) -> Response:
-        """Revoke it at once."""
-        grants.revoke_grant(self._grant(uid), by=request.user)  # type: ignore[arg-type]
-        return Response(status=status.HTTP_204_NO_CONTENT)
+    def perform_destroy(self, grant: Any) -> None:
+        grants.revoke_grant(grant, by=self.request.user)  # type: ignore[arg-type]
 
-    def _grant(self, uid: UUID) -> Any:
+    def get_object(self) -> Any:
+        uid = self.kwargs["uid"]
         for rows in grants.in_sight(self.request.user):
             if found := rows.filter(uid=uid).first():
                 return found
@@ -387,8 +393,6 @@ class GroupSerializer(StrictModelSerializer):
         return sorted(user.uid for user in group.user_set.all())
 
     def validate_name(self, name: str) -> str:
-        if "/" in name or name in (".", ".."):
-            raise ValidationError("A group's name stands in addresses, so it has no / and is not . or ..")
         group: Any = self.instance
         if Group.objects.filter(name=name).exclude(name=group.name if group else "").exists():
             raise ValidationError("There is a group with this name already.")
@@ -399,7 +403,7 @@ class MemberSerializer(StrictSerializer):
     user = InSight(User, "users")
 
 
-class GroupViewSet(Writes):
+class GroupViewSet(InTurn, Taken):
     resource = "groups"
     queryset: Any = GuardedQuerySet(Group).prefetch_related("user_set")
     serializer_class = GroupSerializer
@@ -415,10 +419,8 @@ class GroupViewSet(Writes):
     def _save(self, serializer: Any, instance: Any = None) -> Group:
         return groups.save_group(changed(serializer, instance, Group), by=self.request.user)  # type: ignore[arg-type]
 
-    def destroy(self, request: Request, key: str) -> Response:
-        """Delete a group that holds no assignment, deny or grant."""
-        groups.delete_group(self.get_object(), by=request.user)  # type: ignore[arg-type]
-        return Response(status=status.HTTP_204_NO_CONTENT)
+    def perform_destroy(self, group: Group) -> None:
+        groups.delete_group(group, by=self.request.user)  # type: ignore[arg-type]
 
     @extend_schema(request=MemberSerializer, responses=GroupSerializer)
     @action(detail=True, methods=["post"], url_path="members")

@@ -12,10 +12,13 @@ from django.db.models import ForeignKey, Lookup, Model, Q, QuerySet
 from django.utils import timezone
 
 from accounts.models import User
-from opssight.kernel.access import Decision, Resource, grant_tables, resource_of
-from rbac.access.gate import gate
+from opssight.kernel.access import Decision, Resource, grant_tables, resource_of, resources
+from rbac.access.factors import factor_needed, unmet
+from rbac.access.gate import gate, is_asked
 from rbac.holdings import Deny, Grant, Holdings, holdings, object_grant
-from rbac.models import RoleAssignment
+from rbac.models import RoleAssignment, Unit
+
+__all__ = ["covers", "decide", "factor_needed", "holds", "permitted", "who_can_grant"]
 
 NOBODY = Decision(False, ("nobody is signed in, or the account is not active",))
 
@@ -24,8 +27,20 @@ def decide(user: Any, permission: str, obj: Model | None, context: dict[str, Any
     if not _may_act(user):
         return NOBODY
     decision = answer(user, holdings(user), permission, obj)
-    barred = gate(user, permission) if decision.allowed else decision
+    barred = _barred(user, permission) if decision.allowed else decision
     return decision if barred.allowed else barred
+
+
+def holds(user: Any, permission: str) -> bool:
+    return _may_act(user) and answer(user, holdings(user), permission, None).allowed
+
+
+def _barred(user: Any, permission: str) -> Decision:
+    """PASSED, or why this request may not do what roles allow: a policy refuses, or the second factor is too weak."""
+    barred = gate(user, permission)
+    if not barred.allowed or not is_asked(user, permission):
+        return barred
+    return unmet(user) or barred
 
 
 def answer(user: Any, held: Holdings, permission: str, obj: Model | None) -> Decision:
@@ -128,7 +143,7 @@ def permitted(queryset: QuerySet[Any], user: Any, permission: str) -> QuerySet[A
         return queryset.none()
     held = holdings(user)
     grants, denies = held.for_permission(permission), held.denies_of(permission)
-    if any(deny.place.at_root for deny in denies) or not gate(user, permission).allowed:
+    if any(deny.place.at_root for deny in denies) or not _barred(user, permission).allowed:
         return queryset.none()
     if resource.own:
         queryset = queryset.filter(**{resource.own: user})
@@ -150,6 +165,36 @@ def _reached(user: Any, held: Holdings, resource: Resource, permission: str, gra
     if permission in held.granted:
         reached |= Q(**{f"{resource.granted_on}__in": _granted_objects(user, permission, resource)})
     return reached or None
+
+
+# --- acting as another ---------------------------------------------------------------------------------------------
+
+
+def covers(user: Any, other: Any, permission: str) -> bool:
+    mine, theirs = holdings(user), holdings(other)
+    reached = _places(mine, permission)
+    if not _places(theirs, permission) <= reached:
+        return False
+    resource = resource_of(permission, None)
+    if permission not in theirs.granted or resource.granting_model is None:
+        return True
+    objects: Any = resource.granting_model._default_manager.filter(
+        pk__in=_granted_objects(other, permission, resource)
+    ).exclude(pk__in=_granted_objects(user, permission, resource))
+    (carrier,) = (r for r in resources.values() if r.model is resource.granting_model and r.granted_on == "pk")
+    return all(unit_id(obj, carrier) in reached for obj in objects)
+
+
+def _places(held: Holdings, permission: str) -> set[int | None]:
+    """The ids of the units at which a role gives it and no deny takes it away; None among them for what has no unit."""
+    grants, denies = held.for_permission(permission), held.denies_of(permission)
+    if any(deny.place.at_root for deny in denies):
+        return set()
+    if any(grant.place.at_root for grant in grants):
+        reached: set[int | None] = {None, *Unit.objects.values_list("pk", flat=True)}
+    else:
+        reached = set(held.reached(grants))
+    return reached - held.reached(denies)
 
 
 # --- who can give -------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.contrib.auth.models import Group, Permission
 from django.contrib.contenttypes.models import ContentType
-from django.db import models, transaction
+from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
@@ -20,7 +20,7 @@ from rbac import events
 from rbac.decide import unit_id
 from rbac.holdings import forget
 from rbac.models import ObjectGrant, Unit
-from rbac.services import NotYours, Overlaps, held_at, not_to_oneself
+from rbac.services import NotYours, Overlaps, held_at, in_turn, not_to_oneself, stored
 
 
 class NotGrantable(Refusal):
@@ -74,9 +74,13 @@ def grant_on_object(
     return save_grant(grant, by=by)
 
 
-@transaction.atomic
 def save_grant(grant: Any, *, by: User | None = None) -> ObjectGrant:
     """Write a new grant. Overlaps while one of the same is there and has not ended; one that has makes way."""
+    with in_turn():
+        return _save(grant, by)
+
+
+def _save(grant: Any, by: User | None) -> ObjectGrant:
     obj, subject = grant.content_object, grant.subject
     who = {"user" if isinstance(subject, User) else "group": subject}
     if by is not None:
@@ -95,16 +99,17 @@ def save_grant(grant: Any, *, by: User | None = None) -> ObjectGrant:
     return made
 
 
-@transaction.atomic
 def revoke_grant(grant: Any, *, by: User | None = None) -> None:
     """Take it away at once. The trail keeps that it was held."""
-    if by is not None:
-        check(by, "grants:delete", grant, about=grant.content_object)
-    events.GRANT_REVOKED.emit(
-        target=grant.content_object, permission=grant.permission.codename, account=str(grant.subject)
-    )
-    grant.delete()
-    forget()
+    with in_turn():
+        stored(grant)
+        if by is not None:
+            check(by, "grants:delete", grant, about=grant.content_object)
+        events.GRANT_REVOKED.emit(
+            target=grant.content_object, permission=grant.permission.codename, account=str(grant.subject)
+        )
+        grant.delete()
+        forget()
 
 
 def _may_give(grant: Any, by: User) -> None:
@@ -112,8 +117,9 @@ def _may_give(grant: Any, by: User) -> None:
     not_to_oneself(getattr(grant, "user", None), getattr(grant, "group", None), by)
     unit = Unit.objects.get(pk=unit_id(grant, resource_of("grants:create", type(grant))) or 0)
     permission = grant.permission.codename
-    if permission not in held_at(by, unit):
-        raise NotYours(f"You can't give {permission} on {grant.content_object}: you don't hold it there yourself.")
+    if permission not in held_at(by, unit, until=grant.valid_until):
+        what = f"{permission} on {grant.content_object}"
+        raise NotYours(f"You can't give {what}: you don't hold it there yourself, or not for as long.")
 
 
 # --- reading ------------------------------------------------------------------------------------------------------

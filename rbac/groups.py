@@ -3,22 +3,22 @@
 So putting somebody in follows the rules of giving, and taking somebody out those of lifting the group's denies.
 """
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.models import Group
-from django.db import transaction
-from django.db.models import Q
+from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from accounts.models import User
 from opssight.kernel.access import check, resource_of
 from opssight.kernel.errors import Refusal
+from opssight.kernel.validation import one_line
 from rbac import events
 from rbac.decide import unit_id
 from rbac.grants import tables
-from rbac.holdings import forget
 from rbac.models import DenyRule, RoleAssignment, Unit
-from rbac.services import NotYours, held_at, keep_an_administrator
+from rbac.services import NotYours, held_at, in_turn, keep_an_administrator, stored
 
 
 class InUse(Refusal):
@@ -27,34 +27,45 @@ class InUse(Refusal):
     status = 409
 
 
-@transaction.atomic
 def save_group(group: Group, *, by: User | None = None) -> Group:
     """Make a group, or rename it."""
-    if by is not None:
-        check(by, f"groups:{'update' if group.pk else 'create'}", group)
-    group.full_clean()
-    group.save()
+    with in_turn():
+        before = stored(group)
+        if by is not None:
+            check(by, f"groups:{'create' if before is None else 'update'}", group)
+        check_name(group.name)
+        group.full_clean()
+        group.save()
     return group
 
 
-@transaction.atomic
+def check_name(name: str) -> None:
+    """ValidationError for what can't stand in an address and on one line."""
+    if "/" in name or name in (".", ".."):
+        raise ValidationError({"name": "A group's name stands in addresses, so it has no / and is not . or .."})
+    try:
+        one_line(name)
+    except ValidationError as error:
+        raise ValidationError({"name": error.messages}) from None
+
+
 def delete_group(group: Group, *, by: User | None = None) -> None:
     """Only one that holds nothing, so that nobody's rights change unseen. InUse otherwise."""
-    if by is not None:
-        check(by, "groups:delete", group)
-    group = _locked(group)
-    if held := _held_by(group):
-        raise InUse(f"{group} still holds {', '.join(held)}. End those first.")
-    for user in group.user_set.all():
-        user.groups.remove(group)
-    group.delete()
+    with in_turn():
+        group = stored(group)
+        if by is not None:
+            check(by, "groups:delete", group)
+        if held := _held_by(group):
+            raise InUse(f"{group} still holds {', '.join(held)}. End those first.")
+        for user in group.user_set.all():
+            user.groups.remove(group)
+        group.delete()
 
 
-@transaction.atomic
 def add_member(group: Group, user: User, *, by: User | None = None) -> None:
     """Nobody adds themselves, and a person adds only where they hold all that the group gives. NotYours otherwise."""
-    group = _locked(group)
     with keep_an_administrator():
+        group = stored(group)
         if by is not None:
             _may_add(group, user, by)
         if not user.groups.filter(pk=group.pk).exists():
@@ -62,22 +73,16 @@ def add_member(group: Group, user: User, *, by: User | None = None) -> None:
             events.MEMBER_ADDED.emit(target=user, group=group.name, account=str(user))
 
 
-@transaction.atomic
 def remove_member(group: Group, user: User, *, by: User | None = None) -> None:
     """Take somebody out at once. LastAdministrator where nobody would be left who can give rights."""
-    group = _locked(group)
     with keep_an_administrator():
+        group = stored(group)
         if by is not None:
             check(by, "groups:update", group)
             _may_lift_denies(group, user, by)
         if user.groups.filter(pk=group.pk).exists():
             user.groups.remove(group)
             events.MEMBER_REMOVED.emit(target=user, group=group.name, account=str(user))
-    forget()
-
-
-def _locked(group: Group) -> Group:
-    return Group.objects.select_for_update().get(pk=group.pk)
 
 
 def _held_by(group: Group) -> list[str]:
@@ -95,24 +100,26 @@ def _may_add(group: Group, user: User, by: User) -> None:
     check(by, "groups:update", group)
     if user == by:
         raise NotYours("Nobody gives rights to themselves. Ask another administrator.")
-    for unit, wanted in _gives(group):
-        if lacking := sorted(wanted - held_at(by, unit)):
-            what = ", ".join(lacking[:5])
-            raise NotYours(f"You can't add to {group}: it gives {what} at {unit}, which you don't hold there yourself.")
-    for deny in DenyRule.objects.filter(_not_ended(), group=group):
+    for unit, wanted, until in _gives(group):
+        if lacking := sorted(wanted - held_at(by, unit, until=until)):
+            what = f"{', '.join(lacking[:5])} at {unit}"
+            lack = "which you don't hold there yourself, or not for as long"
+            raise NotYours(f"You can't add to {group}: it gives {what}, {lack}.")
+    for deny in DenyRule.objects.not_ended(at=timezone.now()).filter(group=group):
         check(by, "denies:create", deny, about=deny.unit)
 
 
-def _gives(group: Group) -> list[tuple[Unit, set[str]]]:
-    """What the group holds now or will, by the unit at which it does."""
+def _gives(group: Group) -> list[tuple[Unit, set[str], datetime | None]]:
+    """What the group holds now or will, each with the unit at which it does and its end."""
+    now = timezone.now()
     given = [
-        (row.unit, set(row.role.effects.values_list("permission", flat=True)))
-        for row in RoleAssignment.objects.filter(_not_ended(), group=group).select_related("unit", "role")
+        (row.unit, set(row.role.effects.values_list("permission", flat=True)), row.valid_until)
+        for row in RoleAssignment.objects.not_ended(at=now).filter(group=group).select_related("unit", "role")
     ]
     for table in tables():
         if hasattr(table, "group_id"):
-            for grant in table._default_manager.filter(_not_ended(), group=group).select_related("permission"):
-                given.append((_unit_of(grant), {grant.permission.codename}))
+            for grant in table._default_manager.not_ended(at=now).filter(group=group).select_related("permission"):
+                given.append((_unit_of(grant), {grant.permission.codename}, grant.valid_until))
     return given
 
 
@@ -121,11 +128,7 @@ def _unit_of(grant: Any) -> Unit:
 
 
 def _may_lift_denies(group: Group, user: User, by: User) -> None:
-    for deny in DenyRule.objects.filter(_not_ended(), group=group):
+    for deny in DenyRule.objects.not_ended(at=timezone.now()).filter(group=group):
         if user == by:
             raise NotYours("Nobody gives rights to themselves. Ask another administrator.")
         check(by, "denies:delete", deny)
-
-
-def _not_ended() -> Q:
-    return Q(valid_until=None) | Q(valid_until__gt=timezone.now())

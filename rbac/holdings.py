@@ -31,6 +31,10 @@ class Place(NamedTuple):
     group: str | None
     until: datetime | None
 
+    def lasts(self, until: datetime | None) -> bool:
+        """Whether it holds until then; None is for good."""
+        return self.until is None or (until is not None and self.until >= until)
+
     def __str__(self) -> str:
         through = f", through group {self.group}" if self.group else ""
         ends = f", until {self.until:%Y-%m-%d %H:%M} UTC" if self.until else ""
@@ -137,10 +141,11 @@ def read_holdings(user: Any, *, at: datetime) -> Holdings:
 
 
 def _aware(value: Any) -> datetime | None:
-    """SQLite keeps times as text."""
-    if value is None or isinstance(value, datetime):
-        return value
-    return datetime.fromisoformat(value).replace(tzinfo=UTC)
+    """SQLite keeps times as text, or without their zone."""
+    if value is None:
+        return None
+    moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def object_grant(user: Any, permission: str, model: type[Model], pk: Any) -> str | None:

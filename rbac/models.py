@@ -134,6 +134,10 @@ class DatedQuerySet(GuardedQuerySet[Any]):
     def valid(self, *, at: datetime) -> Self:
         return self.filter(Q(valid_from__lte=at) & (Q(valid_until=None) | Q(valid_until__gt=at)))
 
+    def not_ended(self, *, at: datetime) -> Self:
+        """Those that hold, and those that will."""
+        return self.filter(Q(valid_until=None) | Q(valid_until__gt=at))
+
     def ending(self, *, before: datetime) -> Self:
         return self.filter(valid_until__lte=before)
 

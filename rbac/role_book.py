@@ -6,12 +6,14 @@ from typing import Any
 from django.contrib.auth.models import Permission
 from django.contrib.contenttypes.models import ContentType
 from django.db import transaction
+from django.utils import timezone
 
+from accounts.models import User
 from opssight.kernel.access import grant_tables, grantable, is_registered
 from opssight.kernel.errors import Refusal
-from rbac.holdings import forget
-from rbac.models import Role, RoleEffect, RolePermission
+from rbac.models import Role, RoleAssignment, RoleEffect, RolePermission
 from rbac.roles import BUILTIN
+from rbac.services import NotYours, held_at, keep_an_administrator, not_to_oneself, stored
 from rbac.units import root_unit
 
 
@@ -36,9 +38,21 @@ def sync_builtin_roles(**kwargs: Any) -> None:
         root_unit()
 
 
-@transaction.atomic
-def save_role(role: Role, *, permissions: set[str], parents: list[Role]) -> Role:
-    """Write a custom role. NotARole for unknown permissions, a built-in one, or a circle of parents."""
+def save_role(role: Role, *, permissions: set[str], parents: list[Role], by: User | None = None) -> Role:
+    """Write a custom role. NotARole for unknown permissions, a built-in one, or a circle of parents.
+
+    Widening a role gives to all who hold it, or one below it: the rules of giving apply. NotYours otherwise.
+    """
+    with keep_an_administrator():
+        stored(role)
+        before = _effects()
+        _write(role, permissions, parents)
+        if by is not None:
+            _may_widen(before, by)
+    return role
+
+
+def _write(role: Role, permissions: set[str], parents: list[Role]) -> None:
     if role.builtin:
         raise NotARole(f"{role.name} is built in; make a role of your own with it as parent.")
     if unknown := sorted(p for p in permissions if not is_registered(p)):
@@ -50,8 +64,23 @@ def save_role(role: Role, *, permissions: set[str], parents: list[Role]) -> Role
     _set_permissions(role, permissions)
     _set_parents(role, parents)
     rebuild_effects()
-    forget()
-    return role
+
+
+def _effects() -> dict[int, set[str]]:
+    given: dict[int, set[str]] = defaultdict(set)
+    for role_id, permission in RoleEffect.objects.values_list("role_id", "permission"):
+        given[role_id].add(permission)
+    return given
+
+
+def _may_widen(before: dict[int, set[str]], by: User) -> None:
+    wider = {role_id: more for role_id, given in _effects().items() if (more := given - before[role_id])}
+    rows = RoleAssignment.objects.not_ended(at=timezone.now()).filter(role__in=wider)
+    for row in rows.select_related("user", "group", "role", "unit"):
+        not_to_oneself(row.user, row.group, by)
+        if lacking := sorted(wider[row.role_id] - held_at(by, row.unit, until=row.valid_until)):
+            what = ", ".join(lacking[:5])
+            raise NotYours(f"{row} would get {what}, which you don't hold there yourself, or not for as long.")
 
 
 def _circle(role: Role, parents: list[Role]) -> list[str]:

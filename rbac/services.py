@@ -15,12 +15,12 @@ from django.db.models import Q
 from django.utils import timezone
 
 from accounts.models import User
-from opssight.kernel.access import check, decide
+from opssight.kernel.access import check, decide, in_scope
 from opssight.kernel.errors import Refusal
 from rbac import events
 from rbac.decide import answer
 from rbac.holdings import forget, read_holdings
-from rbac.models import DenyRule, Role, RoleAssignment, Unit
+from rbac.models import DenyRule, Role, RoleAssignment, Unit, UnitPath
 from rbac.units import create_unit, root_unit, save_unit
 
 __all__ = ["create_unit", "root_unit", "save_unit"]
@@ -38,8 +38,38 @@ class Overlaps(Refusal):
     status = 409
 
 
+class TakenAway(Refusal):
+    """What was to be changed is not there any more: saving it would bring it back."""
+
+    status = 409
+
+
 class LastAdministrator(Refusal):
     status = 409
+
+
+@contextmanager
+def in_turn() -> Iterator[None]:
+    """Rights change one after the other: what a change has read and decided on is still so when it commits.
+
+    Else a right given to a group passes by somebody who joins it in the same moment, and of two administrators each
+    may take the other away. The lock is on the root unit, before any other row's, so that no two wait for each other;
+    whoever only refers to the unit does not wait.
+    """
+    with transaction.atomic():
+        list(Unit.objects.roots().select_for_update(no_key=True).values_list("pk"))
+        forget()
+        yield
+
+
+def stored(row: Any) -> Any:
+    """The row as it stands in the database; None for a new one. TakenAway where it has gone."""
+    if row.pk is None:
+        return None
+    found = type(row)._default_manager.filter(pk=row.pk).first()
+    if found is None:
+        raise TakenAway("It was taken away meanwhile.")
+    return found
 
 
 def check_permission(user: Any, resource: str, action: str, obj: models.Model | None = None) -> bool:
@@ -67,17 +97,18 @@ def assign_role(
     return save_assignment(assignment, by=by)
 
 
-@transaction.atomic
 def save_assignment(assignment: RoleAssignment, *, by: User | None = None) -> RoleAssignment:
     """Give a role, or change the dates and reason of one that was given."""
     with keep_an_administrator():
-        new = assignment.pk is None
+        before = stored(assignment)
         assignment.full_clean()
         if by is not None:
+            if before is not None:
+                check(by, "assignments:update", before, about=before.unit)
             _may_give(assignment, by)
         _refuse_overlap(assignment)
         assignment.save()
-        event = events.ROLE_ASSIGNED if new else events.ASSIGNMENT_CHANGED
+        event = events.ROLE_ASSIGNED if before is None else events.ASSIGNMENT_CHANGED
         event.emit(
             target=assignment,
             role=assignment.role.key,
@@ -87,10 +118,10 @@ def save_assignment(assignment: RoleAssignment, *, by: User | None = None) -> Ro
     return assignment
 
 
-@transaction.atomic
 def revoke_assignment(assignment: RoleAssignment, *, by: User | None = None) -> None:
     """Take a role away at once. The trail keeps that it was held."""
     with keep_an_administrator():
+        stored(assignment)
         if by is not None:
             check(by, "assignments:delete", assignment)
         events.ROLE_REVOKED.emit(
@@ -106,10 +137,20 @@ def _may_give(assignment: RoleAssignment, by: User) -> None:
     verb = "update" if assignment.pk else "create"
     check(by, f"assignments:{verb}", assignment, about=assignment.unit)
     not_to_oneself(assignment.user, assignment.group, by)
+    _holds(assignment, by)
+
+
+def may_give_by_group(group: Group, by: User) -> None:
+    """NotYours where the group has a role that `by` could not give."""
+    for assignment in RoleAssignment.objects.filter(group=group).select_related("role", "unit"):
+        _holds(assignment, by)
+
+
+def _holds(assignment: RoleAssignment, by: User) -> None:
     wanted = set(assignment.role.effects.values_list("permission", flat=True))
-    if lacking := sorted(wanted - held_at(by, assignment.unit)):
-        what = ", ".join(lacking[:5])
-        raise NotYours(f"You can't give {assignment.role} at {assignment.unit}: you don't hold {what} there yourself.")
+    if lacking := sorted(wanted - held_at(by, assignment.unit, until=assignment.valid_until)):
+        where, what = f"{assignment.role} at {assignment.unit}", ", ".join(lacking[:5])
+        raise NotYours(f"You can't give {where}: you don't hold {what} there yourself, or not for as long.")
 
 
 def not_to_oneself(user: User | None, group: Group | None, by: User) -> None:
@@ -117,21 +158,25 @@ def not_to_oneself(user: User | None, group: Group | None, by: User) -> None:
         raise NotYours("Nobody gives rights to themselves. Ask another administrator.")
 
 
-def held_at(user: User, unit: Unit) -> set[str]:
-    """What `user` holds at `unit` by roles, less what is denied there."""
+def held_at(user: User, unit: Unit, *, until: datetime | None) -> set[str]:
+    """What `user` may give at `unit`: held by roles there and at all below it, for as long (None: without an end), less
+    what is denied anywhere there and what a token leaves out."""
     held = read_holdings(user, at=timezone.now())
     above = set(unit_ids_above(unit))
+    there = above | set(UnitPath.objects.filter(ancestor=unit).values_list("descendant_id", flat=True))
     return {
         permission
         for permission in held.permissions()
-        if any(grant.place.at_root or grant.place.unit in above for grant in held.for_permission(permission))
-        and not any(deny.place.at_root or deny.place.unit in above for deny in held.denies_of(permission))
+        if in_scope(user, permission)
+        and any(
+            (grant.place.at_root or grant.place.unit in above) and grant.place.lasts(until)
+            for grant in held.for_permission(permission)
+        )
+        and not any(deny.place.at_root or deny.place.unit in there for deny in held.denies_of(permission))
     }
 
 
 def unit_ids_above(unit: Unit) -> list[int]:
-    from rbac.models import UnitPath
-
     return list(UnitPath.objects.filter(descendant=unit).values_list("ancestor_id", flat=True))
 
 
@@ -150,13 +195,16 @@ def _refuse_overlap(assignment: RoleAssignment) -> None:
 # --- denies -------------------------------------------------------------------------------------------------------
 
 
-@transaction.atomic
 def save_deny(deny: DenyRule, *, by: User | None = None) -> DenyRule:
+    """Deny, or change a deny. Not one that is about oneself: whoever shortens, moves or renames it lifts it."""
     with keep_an_administrator():
-        verb = "update" if deny.pk else "create"
+        before = stored(deny)
         deny.full_clean()
         if by is not None:
-            check(by, f"denies:{verb}", deny, about=deny.unit)
+            check(by, f"denies:{'create' if before is None else 'update'}", deny, about=deny.unit)
+            if before is not None:
+                check(by, "denies:update", before, about=before.unit)
+                not_to_oneself(before.user, before.group, by)
         deny.save()
         events.PERMISSION_DENIED.emit(
             target=deny, permission=deny.permission, unit=str(deny.unit), account=str(deny.subject)
@@ -164,15 +212,16 @@ def save_deny(deny: DenyRule, *, by: User | None = None) -> DenyRule:
     return deny
 
 
-@transaction.atomic
 def remove_deny(deny: DenyRule, *, by: User | None = None) -> None:
     """Lift a deny. Not for oneself, since that gives a right back."""
-    if by is not None:
-        check(by, "denies:delete", deny)
-        not_to_oneself(deny.user, deny.group, by)
-    events.DENY_LIFTED.emit(target=deny, permission=deny.permission, account=str(deny.subject))
-    deny.delete()
-    forget()
+    with in_turn():
+        before = stored(deny)
+        if by is not None:
+            check(by, "denies:delete", before)
+            not_to_oneself(before.user, before.group, by)
+        events.DENY_LIFTED.emit(target=deny, permission=deny.permission, account=str(deny.subject))
+        deny.delete()
+        forget()
 
 
 # --- the last administrator ---------------------------------------------------------------------------------------
@@ -192,23 +241,32 @@ def administrators() -> list[User]:
 
 @contextmanager
 def keep_an_administrator() -> Iterator[None]:
-    """Refuses a change that would take the last one away. Runs in the change's own transaction."""
-    before = bool(administrators())
-    yield
-    forget()
-    if before:
-        refuse_without_administrator()
+    """Refuses a change that would take the last one away. The change's transaction, and its turn."""
+    with in_turn():
+        before = bool(administrators())
+        yield
+        forget()
+        if before:
+            refuse_without_administrator()
 
 
-def refuse_without_administrator() -> None:
-    if not administrators():
-        raise LastAdministrator("This would leave nobody who can give rights. Make another administrator first.")
+def refuse_without_administrator(*, but: User | None = None) -> None:
+    """Where nobody would be left, not counting `but`, who is about to go."""
+    with in_turn():
+        if not any(user != but for user in administrators()):
+            raise LastAdministrator("This would leave nobody who can give rights. Make another administrator first.")
 
 
 def permissions_of(user: User) -> list[str]:
     """Every permission that some valid rule gives `user` somewhere, sorted."""
     held = read_holdings(user, at=timezone.now())
     return [permission for permission in held.permissions() if answer(user, held, permission, None).allowed]
+
+
+def roles_of(user: User) -> list[RoleAssignment]:
+    """What the user holds now, directly or through a group."""
+    held = RoleAssignment.objects.valid(at=timezone.now()).of(user).select_related("role", "unit")
+    return list(held.order_by("role__name", "pk").distinct())
 
 
 def has_administrator() -> bool:

@@ -8,7 +8,9 @@ from rbac.models import Unit, UnitPath
 ROOT_NAME = "Organisation"
 
 
-class UnitInUse(Refusal):
+class NotMoved(Refusal):
+    """Moving a unit would change who reaches all that is in it."""
+
     status = 409
 
 
@@ -25,6 +27,8 @@ def create_unit(name: str, *, parent: Unit | None, kind: str = Unit.Kind.TEAM) -
 def save_unit(unit: Unit) -> Unit:
     """Write a new unit with its place in the tree, or a changed one; moving a unit is not offered."""
     new = unit.pk is None
+    if not new and Unit.objects.filter(pk=unit.pk).exclude(parent=unit.parent_id).exists():
+        raise NotMoved("A unit can't be moved; only its name changes.")
     unit.full_clean()
     unit.save()
     if new:

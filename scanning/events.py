@@ -7,3 +7,4 @@ SCAN_FAILED = register("scans:failed", severity="medium")
 FINDING_RAISED = register("findings:raised")
 FINDING_FIXED = register("findings:fixed")
 FINDING_REOPENED = register("findings:reopened", severity="low")
+FINDING_RERATED = register("findings:rerated")  # its scanner thinks otherwise of its severity now

@@ -15,7 +15,7 @@ from typing import TypeVar
 from django.db import transaction
 from django.utils import timezone
 
-from opssight.kernel.events import bulk_record
+from opssight.kernel.events import bulk_record, bulk_write
 from scanning import events
 from scanning.models import Finding, Scan, Severity, Status, due_at
 from scanning.scanners.base import RawFinding
@@ -59,15 +59,17 @@ def record(scan: Scan, found: Iterable[RawFinding]) -> Tally:
         fresh = [_new(scan, mark, raw, now) for mark, raw in batch.items() if mark not in known]
         again = [(known[mark], raw) for mark, raw in batch.items() if mark in known]
         back = [finding for finding, _ in again if finding.status == Status.FIXED]
-        Finding.objects.bulk_create(fresh)
-        bulk_record(events.FINDING_RAISED, ((finding, _told(finding)) for finding in fresh))
-        bulk_record(events.FINDING_REOPENED, [(f, {"status": [Status.FIXED.value, Status.OPEN.value]}) for f in back])
+        was = {finding.pk: (finding.status, finding.severity) for finding, _ in again}
         for finding, raw in again:
             _seen_again(finding, scan, raw, now)
-        Finding.objects.bulk_update(
-            [finding for finding, _ in again],
-            ["line", "code", "severity", "last_seen_at", "last_scan", "status", "due_at", "fixed_at"],
-        )
+        other = [finding for finding, _ in again if was[finding.pk] != (finding.status, finding.severity)]
+        with bulk_write():
+            Finding.objects.bulk_create(fresh)
+            bulk_record(events.FINDING_RAISED, ((finding, _told(finding)) for finding in fresh))
+            Finding.objects.bulk_update(other, ["severity", "status", "due_at", "fixed_at"])
+            for event, changed in ((events.FINDING_REOPENED, back), (events.FINDING_RERATED, set(other) - set(back))):
+                bulk_record(event, [(finding, _difference(finding, *was[finding.pk])) for finding in changed])
+        Finding.objects.bulk_update([finding for finding, _ in again], ["line", "code", "last_seen_at", "last_scan"])
         old = sum(1 for finding, _ in again if finding.first_scan_id != scan.pk) - len(back)
         tally.new += len(batch) - old - len(back)
         tally.same += old
@@ -84,8 +86,9 @@ def close_missing(scan: Scan) -> int:
             batch = list(gone.order_by("pk")[:BATCH])
             if not batch:
                 return closed
-            bulk_record(events.FINDING_FIXED, [(f, {"status": [f.status, Status.FIXED.value]}) for f in batch])
-            Finding.objects.filter(pk__in=[f.pk for f in batch]).update(status=Status.FIXED, fixed_at=now)
+            with bulk_write():
+                bulk_record(events.FINDING_FIXED, [(f, {"status": [f.status, Status.FIXED.value]}) for f in batch])
+                Finding.objects.filter(pk__in=[f.pk for f in batch]).update(status=Status.FIXED, fixed_at=now)
             closed += len(batch)
 
 
@@ -122,12 +125,22 @@ def _seen_again(finding: Finding, scan: Scan, raw: RawFinding, now: datetime) ->
         finding.due_at = due_at(raw.severity, now)
 
 
+def _difference(finding: Finding, status: str, severity: int) -> dict[str, list[object]]:
+    """What has changed of a finding that was known."""
+    told: dict[str, list[object]] = {}
+    if status != finding.status:
+        told["status"] = [status, finding.status]
+    if severity != finding.severity:
+        told["severity"] = [Severity(severity).word, Severity(finding.severity).word]
+    return told
+
+
 def _told(finding: Finding) -> dict[str, list[object]]:
     """What the trail keeps of a new finding; the code stays out, since it may hold a secret."""
     return {
         "severity": [None, Severity(finding.severity).word],
         "rule": [None, finding.rule],
-        "place": [None, finding.place],
+        "path": [None, finding.path],
         "status": [None, finding.status],
     }
 

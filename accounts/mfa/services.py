@@ -1,19 +1,29 @@
-"""Enrolling a second factor and proving it."""
+"""Enrolling second factors, proving them, and taking them off again."""
 
 import re
-import secrets
+from collections.abc import Iterable
+from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Value, When
 from django.utils import timezone
 from django_otp.models import Device
 
+from accounts.logins.services import end_everything
 from accounts.mfa import events
-from accounts.mfa.models import RecoveryCode, RecoveryDevice, TOTPDevice
+from accounts.mfa.codes import CODES, codes_left, make_where_none, renew_codes
+from accounts.mfa.models import MessageDevice, Passkey, RecoveryDevice, TOTPDevice
 from accounts.models import User
+from accounts.notify import kinds
+from accounts.notify.services import notify
+from accounts.strength import NAMES, is_enough
+from opssight.kernel.access import factor_needed
 from opssight.kernel.errors import Refusal
 
-CODES, CODE_BYTES = 10, 4
+__all__ = ["CODES", "codes_left", "renew_codes"]
+
+# Recovery codes alone are no factor: they stand in for one.
+FACTORS: tuple[type[Any], ...] = (TOTPDevice, Passkey, MessageDevice)
 
 
 class WrongCode(Refusal):
@@ -24,13 +34,52 @@ class TooManyTries(Refusal):
     status = 429
 
 
+class LastFactor(Refusal):
+    status = 409
+
+
+# --- who has what -------------------------------------------------------------------------------------------------
+
+
+def factors_of(user: User, *, waiting: bool = False) -> list[Any]:
+    """The confirmed factors, and where asked for those that wait to be. Recovery codes are none."""
+    found = [factor for model in FACTORS for factor in model.objects.filter(user=user).order_by("pk")]
+    return [factor for factor in found if factor.confirmed or waiting]
+
+
+def has_factor(user: User, level: str = "") -> bool:
+    return any(is_enough(model.level, level) and _enrolled(model, user) for model in FACTORS)
+
+
+def _enrolled(model: type[Any], user: User) -> bool:
+    return bool(model.objects.filter(user=user, confirmed=True).exists())
+
+
 def is_enrolled(user: User) -> bool:
-    return TOTPDevice.objects.filter(user=user, confirmed=True).exists()
+    return has_factor(user)
 
 
-def with_enrolment(people: QuerySet[User]) -> QuerySet[User]:
-    """Each with `enrolled`: whether a confirmed factor stands behind the account. Recovery codes alone are none."""
-    return people.annotate(enrolled=Exists(TOTPDevice.objects.filter(user=OuterRef("pk"), confirmed=True)))
+def enrolled(level: str = "") -> Q:
+    """The condition on accounts that a confirmed factor of `level` or stronger stands behind them."""
+    held = Q()
+    for model in FACTORS:
+        if is_enough(model.level, level):
+            held |= Q(Exists(model.objects.filter(user=OuterRef("pk"), confirmed=True)))
+    return held
+
+
+def with_enrolment(people: QuerySet[User], level: str = "") -> QuerySet[User]:
+    """Each with `enrolled`."""
+    return people.annotate(enrolled=enrolled(level))
+
+
+def with_strength(people: QuerySet[User]) -> QuerySet[User]:
+    """Each with the `strength` of the strongest factor: a level of the fact "factor"."""
+    strongest_first = [When(enrolled(level), then=Value(level)) for level in reversed([*NAMES])]
+    return people.annotate(strength=Case(*strongest_first, default=Value("none")))
+
+
+# --- enrolling ----------------------------------------------------------------------------------------------------
 
 
 @transaction.atomic
@@ -45,22 +94,21 @@ def begin_enrolment(user: User) -> TOTPDevice:
 
 
 def confirm_enrolment(user: User, code: str) -> tuple[TOTPDevice, list[str]]:
-    """Enrol with a right code: the app counts from now on, and ten fresh recovery codes are returned, shown once.
+    """Enrol with a right code: the app counts from now on, in place of an earlier one.
 
-    Raises WrongCode and TooManyTries, with a sentence for the page.
+    Returns ten recovery codes, to be shown once, where the account has none yet. Raises WrongCode and TooManyTries,
+    with a sentence for the page.
     """
-    code = _tidy(code)
+    code = tidy(code)
     with transaction.atomic():
         device = TOTPDevice.objects.select_for_update().filter(user=user, confirmed=False).first()
         if device is None:
             raise WrongCode("This set-up was finished or replaced. Start again from the sign-in page.")
-        refused = _refusal(device)
+        refused = refusal(device)
         right = refused is None and device.verify_token(code)
         if right:
-            device.confirmed = True
-            device.save(update_fields=["confirmed"])
-            codes = _fresh_codes(user)
-            events.FACTOR_ENROLLED.emit(target=device, factor=device.name)
+            replace(user, TOTPDevice.objects.filter(user=user, confirmed=True))
+            codes = confirm(device)
     if refused:
         raise refused
     if not right:
@@ -68,49 +116,112 @@ def confirm_enrolment(user: User, code: str) -> tuple[TOTPDevice, list[str]]:
     return device, codes
 
 
-def verify(user: User, code: str) -> Device | None:
-    """The factor that `code` proves: six digits of the app or a recovery code. None if wrong; TooManyTries if early."""
-    code = _tidy(code)
-    model = TOTPDevice if code.isdigit() and len(code) == 6 else RecoveryDevice
+def replace(user: User, earlier: Iterable[Any]) -> None:
+    """What was there before counts no more, nor does any session or token of the account."""
+    for old in earlier:
+        old.delete()
+        end_everything(user)
+
+
+@transaction.atomic
+def confirm(factor: Any) -> list[str]:
+    """A factor was proved for the first time: it counts, and its owner is told. Returns codes to show, or none."""
+    factor.confirmed = True
+    factor.save(update_fields=["confirmed"])
+    codes = make_where_none(factor.user)
+    events.FACTOR_ENROLLED.emit(target=factor, factor=factor.name, level=factor.level)
+    notify(
+        factor.user,
+        kinds.FACTORS,
+        "A second factor was added to your account",
+        f"“{factor.name}” can now be used to sign in as you. If that was not you, sign in, take it off under My "
+        "security, change your password and tell your security officer at once.",
+    )
+    return codes
+
+
+@transaction.atomic
+def remove_factor(factor: Any) -> User:
+    """Take a factor off, and end every session and token. LastFactor where what is left would not do for signing in,
+    or for the roles held."""
+    user = User.objects.select_for_update().get(pk=factor.user_id)  # two at once must not each count on the other
+    left = [other for other in factors_of(user) if (type(other), other.pk) != (type(factor), factor.pk)]
+    needed = factor_needed(user)
+    if factor.confirmed and not any(is_enough(other.level, needed.level) for other in left):
+        why = f" Your roles ({', '.join(needed.roles[:3])}) ask for it." if left and needed.level else ""
+        raise LastFactor(f"“{factor.name}” is the last factor that lets you in.{why} Add another one first.")
+    events.FACTOR_REMOVED.emit(target=user, factor=factor.name, level=factor.level)
+    notify(
+        user,
+        kinds.FACTORS,
+        "A second factor was taken off your account",
+        f"“{factor.name}” can no longer be used to sign in as you. If that was not you, tell your security officer.",
+    )
+    factor.delete()
+    end_everything(user)
+    return user
+
+
+@transaction.atomic
+def rename(passkey: Passkey, name: str) -> None:
+    passkey.name = name
+    passkey.full_clean(exclude=["public_key", "credential_id", "last_used_at"])
+    passkey.save(update_fields=["name"])
+
+
+@transaction.atomic
+def remove_all(user: User) -> None:
+    """Every factor and code, also those that wait to be confirmed."""
+    models: tuple[type[Any], ...] = (*FACTORS, RecoveryDevice)
+    for model in models:
+        for factor in model.objects.filter(user=user):
+            factor.delete()
+
+
+# --- proving ------------------------------------------------------------------------------------------------------
+
+
+def verify(user: User, code: str, *, method: str = "", ticket: str = "") -> Device | None:
+    """The factor that `code` proves: six digits of the app or of a message, or a recovery code.
+
+    `method` says which, where it is known; `ticket` belongs to the session that asked for a message. None if wrong;
+    TooManyTries if early.
+    """
+    code = tidy(code)
+    rows = _candidates(user, code, method)
     with transaction.atomic():
-        device = model.objects.select_for_update().filter(user=user, confirmed=True).first()
-        refused = _refusal(device) if device else None
-        right = bool(device and not refused and device.verify_token(code))
-        if right and model is RecoveryDevice:
+        device = rows.select_for_update().first()
+        refused = refusal(device) if device else None
+        extra = {"ticket": ticket} if isinstance(device, MessageDevice) else {}
+        right = bool(device and not refused and device.verify_token(code, **extra))
+        if right and isinstance(device, RecoveryDevice):
             events.CODE_USED.emit(target=device, left=codes_left(user))
     if not right:
-        events.FACTOR_REFUSED.emit(target=user, success=False, error=str(refused or "wrong code"))
+        note_refusal(user, str(refused or "wrong code"))
     if refused:
         raise refused
     return device if right else None
 
 
-@transaction.atomic
-def renew_codes(user: User) -> list[str]:
-    codes = _fresh_codes(user)
-    events.CODES_RENEWED.emit(target=user)
-    return codes
+def _candidates(user: User, code: str, method: str) -> Any:
+    mine = {"user": user, "confirmed": True}
+    if method in MessageDevice.Channel.values:
+        return MessageDevice.objects.filter(channel=method, **mine)
+    is_app_code = method == "totp" or (method != "recovery" and code.isdigit() and len(code) == 6)
+    return TOTPDevice.objects.filter(**mine) if is_app_code else RecoveryDevice.objects.filter(**mine)
 
 
-def codes_left(user: User) -> int:
-    return RecoveryCode.objects.filter(device__user=user, used_at=None).count()
+def note_refusal(user: User | None, error: str) -> None:
+    """Somebody who knows the password, or holds the session, gave a wrong factor."""
+    events.FACTOR_REFUSED.emit(target=user, success=False, error=error)
 
 
-def _fresh_codes(user: User) -> list[str]:
-    device, _ = RecoveryDevice.objects.get_or_create(user=user, defaults={"name": "recovery code"})
-    device.codes.all().delete()
-    codes = [secrets.token_hex(CODE_BYTES).upper() for _ in range(CODES)]
-    for code in codes:
-        RecoveryCode.objects.create(device=device, code_hash=RecoveryCode.hashed(device, code))
-    return codes
-
-
-def _tidy(code: str) -> str:
+def tidy(code: str) -> str:
     """What people paste: spaces, dashes and lower case mean nothing."""
     return re.sub(r"[\s-]", "", code).upper()
 
 
-def _refusal(device: TOTPDevice | RecoveryDevice) -> TooManyTries | None:
+def refusal(device: Any) -> TooManyTries | None:
     allowed, why = device.verify_is_allowed()
     if allowed:
         return None

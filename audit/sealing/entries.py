@@ -7,7 +7,8 @@ the quick way got them right; where it does not fit, the definition decides.
 
 import hmac
 from collections import namedtuple
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -18,8 +19,8 @@ from django.db.models import BooleanField, JSONField, TextField
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Cast
 
-from audit.canonical import canonical
-from audit.models import AuditEntry, covered
+from audit.canonical import canonical, instant
+from audit.models import COVERED, AuditEntry
 
 # What a row that no honest writer made can raise: a float beyond all bounds, a time after the year 9999, a lone
 # surrogate, a hundred thousand brackets, a schema that there is not, and on SQLite text or bytes in any column.
@@ -30,9 +31,18 @@ PLAIN = [field.attname for field in _fields if not isinstance(field, JSONField)]
 JSON = [field.attname for field in _fields if isinstance(field, JSONField)]
 # Not kept with a batch: so much JSON would keep the garbage collector as busy as all the rest.
 BULKY = ("changes", "additional_data")
-KEPT = [name for name in [*PLAIN, *JSON] if name not in BULKY]
+ALL = [*PLAIN, *JSON]
+KEPT = [name for name in ALL if name not in BULKY]
 Row = namedtuple("Row", KEPT)  # type: ignore[misc]
-_kept = itemgetter(*KEPT)
+
+
+def _taken(columns: Iterable[str]) -> "itemgetter[Any]":
+    return itemgetter(*map(ALL.index, columns))
+
+
+_kept, _id, _mac = _taken(KEPT), ALL.index("id"), ALL.index("mac")
+_schema, _uid, _timestamp = (ALL.index(name) for name in ("schema_v", "uid", "timestamp"))
+_covered = {schema: (list(names), _taken(names.values())) for schema, names in COVERED.items()}
 
 
 class Read(NamedTuple):
@@ -60,15 +70,38 @@ def read(ids: Sequence[int], *, using: str) -> list[Read]:
 
 
 def _quickly(ids: Sequence[int], *, using: str) -> Iterator[Read]:
-    texts = {f"{name}_text": Cast(name, TextField()) for name in JSON}
+    sqlite = connections[using].vendor == "sqlite"
+    as_text = {*JSON, "uid", *(("timestamp",) if sqlite else ())}
+    texts = {f"{name}_text": Cast(name, TextField()) for name in ALL if name in as_text}
     rows = among(AuditEntry.objects.using(using), "id", ids).order_by("pk").annotate(**texts)
-    key = settings.TRAIL_KEY.encode()
-    for values in rows.values_list(*PLAIN, *texts):
-        columns = dict(zip(PLAIN, values, strict=False))
-        for name, text in zip(JSON, values[len(PLAIN) :], strict=True):
-            columns[name] = None if text is None else orjson.loads(text)
-        data = quick_bytes(columns)
-        yield Read(columns["id"], data, _fits(columns["mac"], data, key), Row._make(_kept(columns)))
+    key, json_from = settings.TRAIL_KEY.encode(), len(PLAIN)
+    for found in rows.values_list(*(f"{name}_text" if name in as_text else name for name in ALL)):
+        values = [*found[:json_from], *(None if text is None else orjson.loads(text) for text in found[json_from:])]
+        if sqlite:  # as it is stored there; the ORM's own way costs as much as all the rest of an entry
+            values[_uid] = _dashed(values[_uid])
+            values[_timestamp] = _moment(values[_timestamp])
+        data = _bytes(values)
+        yield Read(values[_id], data, _fits(values[_mac], data, key), Row._make(_kept(values)))
+
+
+def _moment(text: str) -> datetime:
+    """A text with a zone is not how moments are stored, and would be another one to who reads it."""
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is not None:
+        raise ValueError("a moment with a zone")
+    return at.replace(tzinfo=UTC)
+
+
+def _dashed(uid: str) -> str:
+    return f"{uid[:8]}-{uid[8:12]}-{uid[12:16]}-{uid[16:20]}-{uid[20:]}"
+
+
+def _bytes(values: Sequence[Any]) -> bytes:
+    """`canonical(covered(…))`, the quick way."""
+    names, columns_of = _covered[values[_schema]]
+    content = dict(zip(names, columns_of(values), strict=True))
+    content["timestamp"] = instant(content["timestamp"])
+    return orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
 
 
 def among(rows: Any, column: str, ids: Sequence[int]) -> Any:
@@ -82,10 +115,6 @@ def among(rows: Any, column: str, ids: Sequence[int]) -> Any:
         here = f"{rows.model._meta.db_table}.{column} = ANY(%s::bigint[])"
         return rows.filter(RawSQL(here, [list(ids)], BooleanField()))  # noqa: S611  (names of our own)
     return rows.filter(**{f"{column}__in": ids})
-
-
-def quick_bytes(columns: Mapping[str, Any]) -> bytes:
-    return orjson.dumps(covered(columns), option=orjson.OPT_SORT_KEYS)
 
 
 def _carefully(pk: int, *, using: str) -> Read:

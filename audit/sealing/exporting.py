@@ -16,6 +16,7 @@ from django.utils import timezone
 from audit import verify
 from audit.canonical import instant
 from audit.events import TRAIL_EXPORTED
+from audit.models import AuditEntry
 from audit.sealing.keys import public_keys, sign
 from audit.sealing.models import Checkpoint, Leaf
 from audit.sealing.proofs import LOOK, DoesNotFit, checkpoint_of, full_subtrees, subtree_hashes
@@ -95,7 +96,7 @@ def write_bundle(chosen: Part, path: Path) -> str:
         os.unlink(temporary)
         raise
     told: dict[str, Any] = {"from": chosen.start, "to": chosen.end, "size": chosen.checkpoint.size, "sha256": digest}
-    TRAIL_EXPORTED.emit(**told)
+    TRAIL_EXPORTED.emit(about=AuditEntry, action="READ", **told)
     return digest
 
 

@@ -12,7 +12,7 @@ from rbac.services import privileged_roles
 @control_test("iam.mfa.privileged")
 def privileged_accounts_use_a_second_factor(params: dict[str, Any], at: datetime) -> Evaluation:
     roles = privileged_roles(at=at)
-    people = with_enrolment(User.objects.people().filter(pk__in=roles)).order_by("email")
+    people = with_enrolment(User.objects.people().filter(pk__in=roles), "otp").order_by("email")
     rows = [_row(person, roles[person.pk], person.enrolled) for person in people]  # type: ignore[attr-defined]
     if not rows:
         return unknown("No active person holds a privileged role, so there is nothing to test. Check the assignments.")

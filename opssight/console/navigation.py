@@ -29,6 +29,10 @@ PLACES = {
     "my-security": "my-security",
     "access": "access",
     "renew-codes": "my-security",
+    "remove-factor": "my-security",
+    "change-password": "my-security",
+    "not-me": "my-security",
+    "new-token": "my-security",
     "api-guide": "my-security",
 }
 

@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import Case, Count, Exists, IntegerField, OuterRef, When
+from django.db.models import Case, Count, IntegerField, When
 from django.urls import reverse
 
-from accounts.mfa.models import TOTPDevice
+from accounts.mfa.services import enrolled
 from accounts.models import User
 from audit.models import AuditEntry
 from opssight.console.counting import ask, figure
@@ -39,7 +39,6 @@ def tiles(user: Any, shell: Shell, *, at: datetime) -> list[Tile]:
     runs = Scan.objects.permitted(user, "scans:read").filter(queued_at__gte=at - WEEK)
     people = User.objects.people().permitted(user, "users:read")
     entries = AuditEntry.objects.permitted(user, "trail:read").since(at - DAY)
-    factor = TOTPDevice.objects.filter(user=OuterRef("pk"), confirmed=True)
     n = ask(
         user,
         open=found.unresolved(),
@@ -52,7 +51,7 @@ def tiles(user: Any, shell: Shell, *, at: datetime) -> list[Tile]:
         runs=runs,
         failed=runs.failed(),
         people=people,
-        enrolled=people.filter(Exists(factor)),
+        enrolled=people.filter(enrolled()),
         entries=entries,
         refused=entries.filter(success=False),
     )

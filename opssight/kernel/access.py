@@ -6,7 +6,7 @@ without one, everything is denied. Models and services ask here; views, API and 
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from importlib import import_module
 from typing import Any, Self, TypeVar, cast
@@ -130,13 +130,28 @@ class Decision:
 
     `obligations` are what would turn this refusal into a yes (step_up). While one is unmet `allowed` is false, so that
     code which asks for nothing but `allowed` is on the safe side. `policy` names the policy that refused, where it was
-    one and not the roles.
+    one and not the roles. `level` is how strong a factor the step-up takes (of the fact "factor"; "" for any).
     """
 
     allowed: bool
     reasons: tuple[str, ...] = ()
     obligations: tuple[str, ...] = ()
     policy: str = ""
+    level: str = ""
+
+
+@dataclass(frozen=True)
+class FactorNeeded:
+    """How strong and fresh a second factor an account must use: a level of the fact "factor", "" where any will do.
+
+    `roles` are those that ask for it. From `coming_at` on, they will ask for `coming`.
+    """
+
+    level: str = ""
+    roles: tuple[str, ...] = ()
+    max_age: timedelta | None = None
+    coming: str = ""
+    coming_at: datetime | None = None
 
 
 class Forbidden(PermissionDenied):
@@ -166,6 +181,10 @@ class StepUpNeeded(RefusedByPolicy):
     more = {"step_up": "/step-up"}
 
 
+def step_up_address(level: str) -> str:
+    return f"/step-up?level={level}" if level else "/step-up"
+
+
 def refusal(
     user: Any, decision: Decision, permission: str, target: models.Model | None = None
 ) -> Forbidden | RefusedByPolicy:
@@ -175,9 +194,13 @@ def refusal(
     detail = " ".join(decision.reasons)
     if STEP_UP not in decision.obligations:
         return RefusedByPolicy(detail, permission, target, decision.policy)
-    by_token = getattr(user, "scopes", None) is not None
-    how = "Sign in to the console for it: no token can." if by_token else "Open /step-up, then repeat the request."
-    return StepUpNeeded(f"{detail} {how}", permission, target, decision.policy)
+    by_token = getattr(user, "by_token", False)
+    address = step_up_address(decision.level)
+    how = "Sign in to the console for it: no token can." if by_token else f"Open {address}, then repeat the request."
+    needed = StepUpNeeded(f"{detail} {how}", permission, target, decision.policy)
+    if decision.level:
+        needed.more = {**needed.more, "step_up": address, "strength": decision.level}
+    return needed
 
 
 @cache
@@ -192,15 +215,34 @@ def decide(
     decider = _decider(settings.OPSSIGHT_DECIDER)
     if decider is None or not is_registered(permission):
         return Decision(False, (f"{permission} is not a registered permission" if decider else "no decider",))
-    if not _in_scope(user, permission):
+    if not in_scope(user, permission):
         return Decision(False, (f"the token's scopes leave out {permission}",))
     return cast(Decision, decider.decide(user, permission, obj, context or {}))
 
 
-def _in_scope(user: Any, permission: str) -> bool:
+def in_scope(user: Any, permission: str) -> bool:
     """A token narrows its account: `scopes` is set on the user that it brought in, and on no other."""
     scopes: frozenset[str] | None = getattr(user, "scopes", None)
     return scopes is None or permission in scopes
+
+
+def covers(user: Any, other: Any, permission: str) -> bool:
+    """Whether `user` holds `permission` wherever `other` does, so that acting as the other gives them nothing."""
+    decider = _decider(settings.OPSSIGHT_DECIDER)
+    return decider is not None and cast(bool, decider.covers(user, other, permission))
+
+
+def holds(user: Any, permission: str) -> bool:
+    """Whether roles and grants give it to `user` at all, whatever policies say of this request; for the way in, where
+    nobody is signed in yet. It opens no door."""
+    decider = _decider(settings.OPSSIGHT_DECIDER)
+    return decider is not None and bool(decider.holds(user, permission))
+
+
+def factor_needed(user: Any) -> FactorNeeded:
+    """What the roles of `user` ask of the second factor, as `decide` will hold it against each request."""
+    decider = _decider(settings.OPSSIGHT_DECIDER)
+    return cast(FactorNeeded, decider.factor_needed(user)) if decider else FactorNeeded()
 
 
 def who_can_grant(permission: str) -> list[str]:
@@ -219,7 +261,7 @@ def check(user: Any, permission: str, obj: models.Model | None = None, *, about:
 def permitted(queryset: models.QuerySet[M], user: Any, permission: str) -> models.QuerySet[M]:
     """The rows of `queryset` on which `decide(user, permission, row)` allows, in one query."""
     decider = _decider(settings.OPSSIGHT_DECIDER)
-    if decider is None or not is_registered(permission) or not _in_scope(user, permission):
+    if decider is None or not is_registered(permission) or not in_scope(user, permission):
         return queryset.none()
     return cast("models.QuerySet[M]", decider.permitted(queryset, user, permission))
 

@@ -3,18 +3,24 @@
 A context variable, so nesting restores the outer actor and threads do not mix.
 """
 
+import getpass
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.utils.functional import SimpleLazyObject
 
+from opssight.kernel.crypto import keyed_hash
 from opssight.kernel.http import client_address
+from opssight.kernel.ids import new_uid
 
 MAX_USER_AGENT = 500
+SESSION_REFERENCE = 16  # hex characters: enough to tell sessions apart, nothing to try a key out on
 
 
 @dataclass(frozen=True)
@@ -41,16 +47,30 @@ _request: ContextVar[HttpRequest | None] = ContextVar("request", default=None)
 
 
 def current() -> Actor:
-    """The actor of this moment. Inside a request the user is looked up late, since sign-in happens during it."""
+    """The actor of this moment. Inside a request account and session are looked up late: sign-in happens during it."""
     actor, request = _current.get(), _request.get()
     if request is None or actor.kind != "anonymous":
         return actor
+    actor = replace(actor, session=_session_of(request))
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated:
         return actor
     if isinstance(user, SimpleLazyObject):
         user = user._wrapped  # is_authenticated above has resolved it
-    return replace(actor, kind="service" if user.kind == "service" else "user", user=user, label=user.email)
+    return replace(actor, kind=kind_of(user), user=user, label=user.email)
+
+
+def kind_of(user: Any) -> str:
+    return "service" if user.kind == "service" else "user"
+
+
+def _session_of(request: HttpRequest) -> str:
+    key = getattr(getattr(request, "session", None), "session_key", None)
+    return _session_reference(key) if key else ""
+
+
+def _session_reference(key: str) -> str:
+    return keyed_hash("session-reference", key)[:SESSION_REFERENCE]
 
 
 def current_request() -> HttpRequest | None:
@@ -69,6 +89,10 @@ def request_memory() -> dict[Any, Any]:
 
 @contextmanager
 def acting(actor: Actor) -> Iterator[Actor]:
+    """Name another actor for a while. One without a request id keeps that of the moment, so what belongs together stays
+    together."""
+    if not actor.request_id:
+        actor = replace(actor, request_id=_current.get().request_id)
     token = _current.set(actor)
     try:
         yield actor
@@ -77,8 +101,30 @@ def acting(actor: Actor) -> Iterator[Actor]:
 
 
 def acting_as(user: Any) -> Any:
-    """`with acting_as(user):` keeps address and request of the moment and changes who is named."""
-    return acting(replace(current(), kind="user", user=user, label=user.email))
+    """`with acting_as(user):` keeps address and request of the moment and changes who is named.
+
+    Where another account acts already, the entries name it as the impersonator.
+    """
+    here = current()
+    behind = here.impersonator or (here.user if here.user != user else None)
+    return acting(replace(here, kind=kind_of(user), user=user, label=user.email, impersonator=behind))
+
+
+def command(name: str) -> Actor:
+    """Who runs `manage.py <name>`: the account of the operating system, which is all that is known.
+
+    The entries of one run share an id, as those of a request do.
+    """
+    run = _current.get().request_id or new_uid().hex
+    return Actor(kind="command", label=f"manage.py {name} ({_os_user()})", request_id=run)
+
+
+@cache
+def _os_user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's number without a name
+        return f"uid {os.getuid()}"
 
 
 class ActorMiddleware:

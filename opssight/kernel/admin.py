@@ -5,19 +5,32 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlencode
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import PAGE_VAR, ChangeList
 from django.contrib.admin.widgets import AdminSplitDateTime
-from django.core.exceptions import FieldDoesNotExist, PermissionDenied
+from django.contrib.auth.models import Group
+from django.core.exceptions import FieldDoesNotExist, PermissionDenied, ValidationError
 from django.db import models
 from django.forms import SplitDateTimeField
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 
-from opssight.kernel.access import Forbidden, Resource, decide, permitted, refusal, resources
+from opssight.kernel import reads
+from opssight.kernel.access import (
+    Forbidden,
+    RefusedByPolicy,
+    Resource,
+    decide,
+    permitted,
+    record_denial,
+    refusal,
+    resources,
+)
+from opssight.kernel.errors import Refusal
 from opssight.kernel.pagination import BadCursor, Page, paginate
+from opssight.kernel.refusals import record_refused_change
 
 if TYPE_CHECKING:
     BaseAdmin = admin.ModelAdmin[Any]
@@ -46,6 +59,7 @@ class KeysetChangeList(ChangeList):
             page = self.page(request, order)
         except BadCursor:
             raise IncorrectLookupParameters from None
+        reads.note_list(self.model, len(page.rows))
         self.result_list: Any = page.rows
         self.result_count = self.full_result_count = len(page.rows)
         self.show_full_result_count = False
@@ -150,6 +164,12 @@ class GuardedAdmin(BaseAdmin):
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         return permitted(super().get_queryset(request), request.user, f"{self.resource}:read")
 
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        obj = super().get_object(request, object_id, from_field)
+        if obj is not None and request.method == "GET":
+            reads.note_object(obj)
+        return obj
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return KeysetChangeList
 
@@ -174,6 +194,10 @@ class GuardedAdmin(BaseAdmin):
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         obj = context.get("original")
+        if request.method == "POST" and (wrong := context["adminform"].form.errors):
+            record_refused_change(
+                request.user, 400, None, wrong, action="UPDATE" if obj else "CREATE", model=self.model, target=obj
+            )
         if self.console and obj is not None:
             context["console_url"] = reverse(self.console, args=[obj.uid])
         return super().render_change_form(request, context, *args, **kwargs)
@@ -192,3 +216,50 @@ class GuardedAdmin(BaseAdmin):
             raise Http404
         about = {"resource_type": obj._meta.label_lower, "resource_id": str(getattr(obj, "uid", obj.pk))}
         return redirect(f"{reverse('trail')}?{urlencode(about)}")
+
+
+class ServedAdmin(GuardedAdmin):
+    """An admin page whose changes go through services; what these refuse is said on the page, and nothing is saved."""
+
+    task = "Who may do what"
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.remote_field.model is Group:  # no permission of its own: who gives rights may name any group
+            kwargs["queryset"] = Group.objects.order_by("name")
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except (Forbidden, RefusedByPolicy):
+            raise  # a denial: recorded, and answered as everywhere
+        except (Refusal, ValidationError) as refusal:
+            messages.error(request, _sentence(refusal))
+            return redirect(request.get_full_path())
+
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            return super().delete_view(request, *args, **kwargs)
+        except (Forbidden, RefusedByPolicy):
+            raise
+        except Refusal as refusal:
+            messages.error(request, _sentence(refusal))
+            return redirect(request.get_full_path())
+
+    def take_away(self, request: HttpRequest, obj: Any) -> None:
+        raise NotImplementedError
+
+    def delete_model(self, request: HttpRequest, obj: models.Model) -> None:
+        self.take_away(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
+        for row in queryset:  # one by one, so that each is decided and leaves its entry
+            try:
+                self.take_away(request, row)
+            except (Refusal, Forbidden) as refusal:
+                record_denial(refusal)
+                messages.error(request, f"{row}: {_sentence(refusal)}")
+
+
+def _sentence(refusal: Exception) -> str:
+    return " ".join(refusal.messages) if isinstance(refusal, ValidationError) else str(refusal)

@@ -21,6 +21,10 @@ class Undecryptable(Exception):
     """The stored value was changed, moved, or encrypted with a key that is no longer in OPSSIGHT_FIELD_KEYS."""
 
 
+class NotEncrypted(Undecryptable):
+    """The column holds plain text: somebody wrote past the model. It is never taken for the value."""
+
+
 def encrypt_sensitive_data(data: str, place: str) -> str:
     """Encrypt `data` for `place` (such as "mfa_totpdevice.secret.<uid>") with the newest key."""
     key_id, key = next(iter(settings.FIELD_KEYS.items()))
@@ -31,6 +35,8 @@ def encrypt_sensitive_data(data: str, place: str) -> str:
 
 def decrypt_sensitive_data(encrypted_data: str, place: str) -> str:
     """The inverse of `encrypt_sensitive_data`; plain text or a foreign ciphertext raises Undecryptable."""
+    if not encrypted_data.startswith("v1."):
+        raise NotEncrypted(f"the value at {place} is no ciphertext; manage.py rotate_field_keys --check lists all such")
     try:
         version, key_id, encoded = encrypted_data.split(".")
         sealed = base64.urlsafe_b64decode(encoded)

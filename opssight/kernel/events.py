@@ -6,10 +6,14 @@ signal is sent with `send`, so that a change whose entry can't be written is rol
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
+from django.db import transaction
 from django.db.models import Model
 from django.dispatch import Signal
 
@@ -24,7 +28,11 @@ happened = Signal()
 
 @dataclass(frozen=True)
 class Occurrence:
-    """One thing that happened. `data` holds what the entry keeps beside actor and target: JSON values, no floats."""
+    """One thing that happened. `data` holds what the entry keeps beside actor and target: JSON values, no floats.
+
+    `about` is the model where no single object is meant. `action` (CREATE, READ, UPDATE, DELETE) is said only where no
+    change of a row says it: reports count actions.
+    """
 
     event: "EventType"
     actor: Actor
@@ -32,6 +40,8 @@ class Occurrence:
     success: bool
     error: str
     data: dict[str, Any]
+    about: type[Model] | None = None
+    action: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,10 +52,19 @@ class EventType:
     severity: str
     security: bool
 
-    def emit(self, *, target: Model | None = None, success: bool = True, error: str = "", **data: Any) -> None:
+    def emit(
+        self,
+        *,
+        target: Model | None = None,
+        about: type[Model] | None = None,
+        action: str = "",
+        success: bool = True,
+        error: str = "",
+        **data: Any,
+    ) -> None:
         happened.send(
             EventType,
-            occurrence=Occurrence(self, actors.current(), target, success, error, data),
+            occurrence=Occurrence(self, actors.current(), target, success, error, data, about, action),
         )
 
 
@@ -62,7 +81,13 @@ def register(name: str, severity: str = "info", *, security: bool = False) -> Ev
     return event
 
 
-BulkWriter = Callable[[EventType, Iterable[tuple[Model, dict[str, Any]]]], None]
+COMMAND_RUN = register("commands:run", severity="low")
+
+
+# --- bulk ---------------------------------------------------------------------------------------------------------
+
+Changes = Iterable[tuple[Model, dict[str, Any]]]
+BulkWriter = Callable[[EventType, Changes], None]
 _bulk_writer: list[BulkWriter] = []
 
 
@@ -72,7 +97,52 @@ def set_bulk_writer(writer: BulkWriter) -> None:
     _bulk_writer.append(writer)
 
 
-def bulk_record(event: EventType, changes: Iterable[tuple[Model, dict[str, Any]]]) -> None:
+class Unrecorded(Exception):
+    """Rows of a followed model were written in bulk, and not all of them were told."""
+
+
+class Ledger:
+    """What one `bulk_write()` has written, and what was told of it: numbers of rows by model."""
+
+    def __init__(self) -> None:
+        self.written: Counter[type[Model]] = Counter()
+        self.told: Counter[type[Model]] = Counter()
+
+
+_ledger: ContextVar[Ledger | None] = ContextVar("ledger", default=None)
+
+
+def ledger() -> Ledger | None:
+    return _ledger.get()
+
+
+@contextmanager
+def bulk_write() -> Iterator[None]:
+    """Around bulk writes of followed models, which are refused elsewhere, since ORM signals don't see them.
+
+    One transaction, in which `bulk_record` must tell of as many rows as were written; else Unrecorded undoes it.
+    """
+    mine = Ledger()
+    token = _ledger.set(mine)
+    try:
+        with transaction.atomic():
+            yield
+            if untold := mine.written - mine.told:
+                rows = ", ".join(f"{number} {model._meta.label}" for model, number in untold.items())
+                raise Unrecorded(f"written in bulk and not told by bulk_record: {rows}")
+    finally:
+        _ledger.reset(token)
+
+
+def bulk_record(event: EventType, changes: Changes) -> None:
     """One entry per object for objects written in bulk: pairs of a saved object and its {field: [old, new]}."""
     if _bulk_writer:
-        _bulk_writer[0](event, changes)
+        _bulk_writer[0](event, _counted(changes))
+
+
+def _counted(changes: Changes) -> Changes:
+    book = _ledger.get()
+    for target, fields in changes:
+        if book is not None:
+            book.told[type(target)] += 1
+        yield target, fields

@@ -51,6 +51,7 @@ class Job(models.Model):
     """The columns of a job. A concrete job states `task` (the dotted name that receives its id) and `give_up`."""
 
     task: ClassVar[str]
+    max_attempts: ClassVar[int] = MAX_ATTEMPTS
 
     state = models.CharField(max_length=24, choices=State, default=State.QUEUED, editable=False)
     attempts = models.PositiveSmallIntegerField(default=0, editable=False)
@@ -105,6 +106,10 @@ class Job(models.Model):
     def finish(self, state: str, **values: Any) -> None:
         self.hold(state=state, lease_until=None, finished_at=timezone.now(), **values)
 
+    def put_back(self, *, until: datetime, **values: Any) -> None:
+        """End this attempt without an end of the job: `requeue_overdue` sends it again from `until` on."""
+        self.hold(state=State.QUEUED, lease_until=None, queued_at=until - MESSAGE_PATIENCE, **values)
+
     @classmethod
     def _jobs(cls) -> JobQuerySet:
         return JobQuerySet(cls)
@@ -117,7 +122,7 @@ def requeue_overdue(*, at: datetime) -> int:
         if not issubclass(model, Job):
             continue
         for job in JobQuerySet(model).overdue(at=at):
-            if job.attempts >= MAX_ATTEMPTS:
+            if job.attempts >= job.max_attempts:
                 if held := model.claim(job.pk):
                     held.give_up(LOST)
                 continue

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlencode
 from uuid import UUID
@@ -18,6 +19,8 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
+
+from opssight.kernel import reads
 
 M = TypeVar("M", bound=Model)
 DEFAULT_LIMIT, MAX_LIMIT = 50, 200
@@ -130,7 +133,7 @@ class _Place:
         return Page(rows[::-1], newer=ahead, older=back, reached=reached)
 
     def _values(self, row: M) -> tuple[Any, ...]:
-        return tuple(getattr(row, name) for name in self.names)
+        return tuple(attrgetter(name.replace("__", "."))(row) for name in self.names)
 
 
 def _told(value: Any) -> Any:
@@ -210,10 +213,13 @@ class KeysetPagination(BasePagination):
     """`{"next", "previous", "results"}`; a view may state `page_order`, by default newest first."""
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
-        return self.take(partial(paginate, queryset, getattr(view, "page_order", ["-id"])), request)
+        page = partial(paginate, queryset, getattr(view, "page_order", ["-id"]))
+        return self.take(page, request, getattr(queryset, "model", None))
 
-    def take(self, page: Callable[[str | None, int], Page[Any]], request: Request) -> list[Any]:
-        """The page that the request's cursor and limit name."""
+    def take(
+        self, page: Callable[[str | None, int], Page[Any]], request: Request, model: type[Model] | None
+    ) -> list[Any]:
+        """The page that the request's cursor and limit name. Not every list is one of one `model`."""
         self.request = request
         asked = request.query_params.get("limit", str(DEFAULT_LIMIT))
         if not asked.isascii() or not asked.isdigit() or len(asked) > 4 or not 1 <= int(asked) <= MAX_LIMIT:
@@ -222,6 +228,8 @@ class KeysetPagination(BasePagination):
             self.page = page(request.query_params.get("cursor"), int(asked))
         except BadCursor:
             raise ValidationError({"cursor": "is not one that this list gave"}) from None
+        if model is not None:
+            reads.note_list(model, len(self.page.rows))
         return self.page.rows
 
     def _url(self, cursor: str | None) -> str | None:

@@ -40,6 +40,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django_otp",
+    "django_otp_webauthn",
     "axes",
     "guardian",
     "auditlog",
@@ -50,7 +51,12 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "accounts.apps.AccountsConfig",
     "accounts.mfa.apps.MfaConfig",
+    "accounts.logins.apps.LoginsConfig",
+    "accounts.notify.apps.NotifyConfig",
+    "accounts.personal.apps.PersonalConfig",
+    "accounts.devices.apps.DevicesConfig",
     "accounts.tokens.apps.TokensConfig",
+    "accounts.sso.apps.SsoConfig",
     "rbac.apps.RbacConfig",
     "rbac.access.apps.AccessConfig",
     "audit.apps.AuditConfig",
@@ -72,7 +78,8 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django_otp.middleware.OTPMiddleware",
     "opssight.kernel.actor.ActorMiddleware",
-    "accounts.middleware.SessionEpochMiddleware",
+    "opssight.kernel.reads.ReadsMiddleware",
+    "accounts.middleware.LoginMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -131,24 +138,55 @@ AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "accounts.backends.PasswordBackend"]
 PASSWORD_HASHERS = ["accounts.hashers.Argon2id"]
 AUTH_PASSWORD_VALIDATORS = [
-    # NIST SP 800-63B-4: length and a list of known passwords, no composition rules. 8 with a second factor, which
-    # every account has here.
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 8}},
+    {"NAME": "accounts.mfa.passwords.Length"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
-    {
-        "NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator",
-        "OPTIONS": {"user_attributes": ("email", "name")},
-    },
+    {"NAME": "accounts.mfa.passwords.Strength"},
+    {"NAME": "accounts.mfa.passwords.Known"},
 ]
+LEAKED_PASSWORDS = env.readable("OPSSIGHT_LEAKED_PASSWORDS")
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "overview"
 MFA_ISSUER = env.text("OPSSIGHT_MFA_ISSUER", "OpsSight Platform")
 SETUP_LINK_VALID = timedelta(hours=24)
+PASSWORD_RESET_VALID = timedelta(minutes=30)
+
+# Without a gateway, the embedded profile writes messages to its own log; a server offers none.
+SMS_GATEWAY = env.choice("OPSSIGHT_SMS_GATEWAY", ["off", "console", "twilio"], "console" if EMBEDDED else "off")
+SMS_URL = env.text("OPSSIGHT_SMS_URL", "")
+SMS_USER = env.text("OPSSIGHT_SMS_USER", "")
+SMS_PASSWORD = env.confidential("OPSSIGHT_SMS_PASSWORD")
+SMS_FROM = env.text("OPSSIGHT_SMS_FROM", "")
+if SMS_GATEWAY == "twilio":
+    env.required("OPSSIGHT_SMS_GATEWAY", OPSSIGHT_SMS_URL=SMS_URL, OPSSIGHT_SMS_FROM=SMS_FROM)
+PHONE_REGION = env.text("OPSSIGHT_PHONE_REGION", "")  # of numbers written without a country code, such as DE
+
+MAIL_IS_SET_UP = bool(_mail := env.mail("OPSSIGHT_SMTP_URL"))
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if _mail else 'console' if EMBEDDED else 'dummy'}.EmailBackend"
+EMAIL_HOST, EMAIL_PORT = _mail.get("host", ""), _mail.get("port", 25)
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _mail.get("user", ""), _mail.get("password", "")
+EMAIL_USE_SSL, EMAIL_USE_TLS = _mail.get("ssl", False), _mail.get("tls", False)
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.text("OPSSIGHT_MAIL_FROM", f"OpsSight <opssight@{_url.hostname}>")
+MESSAGE_CODES = [
+    *(["sms"] if SMS_GATEWAY != "off" else []),
+    *(["email"] if MAIL_IS_SET_UP or EMBEDDED else []),
+]
+
+# Passkeys are bound to the host people use: a copied page elsewhere can ask for none.
+OTP_WEBAUTHN_RP_ID = _url.hostname
+OTP_WEBAUTHN_RP_NAME = MFA_ISSUER
+OTP_WEBAUTHN_ALLOWED_ORIGINS = [BASE_URL]
+OTP_WEBAUTHN_CREDENTIAL_MODEL = "mfa.Passkey"
+OTP_WEBAUTHN_HELPER_CLASS = "accounts.mfa.passkeys.Ceremony"
 
 AXES_FAILURE_LIMIT = env.integer("OPSSIGHT_LOGIN_FAILURE_LIMIT", 5, low=1, high=100)
 AXES_COOLOFF_TIME = timedelta(minutes=env.integer("OPSSIGHT_LOGIN_COOLOFF_MINUTES", 15, low=1, high=24 * 60))
+LOGIN_ADDRESS_LIMIT = env.integer("OPSSIGHT_LOGIN_ADDRESS_LIMIT", 100, low=1)  # under whatever names
 # The pair, so that a stranger's guesses never lock the owner out at the owner's own address.
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_USERNAME_FORM_FIELD = "username"  # else it asks for what the model calls it, and finds no name but in our form
+# It keeps the fields of the form that failed: none of them may be a secret.
+AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "old", "password", "again", "code", "credential"]
 AXES_USERNAME_CALLABLE = "accounts.services.axes_username"
 AXES_CLIENT_IP_CALLABLE = "opssight.kernel.http.client_address"
 AXES_LOCKOUT_CALLABLE = "accounts.views.locked_out"
@@ -170,7 +208,7 @@ ANCHOR_FILE = env.text("OPSSIGHT_ANCHOR_FILE", "")
 ANCHOR_URL = env.webhook("OPSSIGHT_ANCHOR_URL")
 ANCHOR_SECRET = env.secret("OPSSIGHT_ANCHOR_SECRET") if ANCHOR_URL else ""
 AUDITLOG_LOGENTRY_MODEL = "audit.AuditEntry"
-AUDITLOG_STORE_JSON_CHANGES = False
+AUDITLOG_STORE_JSON_CHANGES = True
 AUDITLOG_DISABLE_ON_RAW_SAVE = False
 
 # --- jobs -------------------------------------------------------------------------------------------------------
@@ -224,9 +262,28 @@ CELERY_BEAT_SCHEDULE = {
     "verify-trail": {"task": "audit.sealing.tasks.verify_all", "schedule": crontab(hour=3, minute=20)},
     "requeue-overdue-jobs": {"task": "opssight.tasks.requeue_overdue_jobs", "schedule": 30.0},
     "purge-idempotency-records": {"task": "opssight.tasks.purge_idempotency_records", "schedule": 3600.0},
+    "purge-sessions": {"task": "accounts.logins.tasks.purge_sessions", "schedule": 3600.0},
+    "purge-notices": {"task": "accounts.notify.tasks.purge_notices", "schedule": 3600.0},
+    "purge-sign-in-attempts": {"task": "accounts.sso.tasks.purge_attempts", "schedule": 3600.0},
     "purge-access-traces": {"task": "rbac.access.tasks.purge_traces", "schedule": 3600.0},
+    "tell-of-ending-tokens": {"task": "accounts.tokens.tasks.tell_of_ending_tokens", "schedule": 3600.0},
     # At the full hour rather than an hour after the start, so that restarts don't put it off.
     "evaluate-controls": {"task": "compliance.tasks.evaluate_controls", "schedule": crontab(minute=0)},
+}
+if not EMBEDDED:  # SQLite has no second writer to look out for
+    CELERY_BEAT_SCHEDULE["tell-unattributed-changes"] = {
+        "task": "audit.tasks.tell_unattributed_changes",
+        "schedule": 60.0,
+    }
+
+# --- JWT --------------------------------------------------------------------------------------------------------
+
+JWT_ALGORITHM = env.choice("OPSSIGHT_JWT_ALGORITHM", ["EdDSA", "RS256", "HS256"], "EdDSA")
+JWT_REFRESH_LIFETIME = timedelta(days=7)
+SIMPLE_JWT = {  # keys, audience and issuer: accounts.tokens.signed
+    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=30),
+    "REFRESH_TOKEN_LIFETIME": JWT_REFRESH_LIFETIME,
+    "TOKEN_TYPE_CLAIM": "type",
 }
 
 # --- API --------------------------------------------------------------------------------------------------------
@@ -251,7 +308,7 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.0",
     "TITLE": "OpsSight",
-    "DESCRIPTION": "The API of OpsSight. Sign in by session or by `Authorization: Bearer` with a token.",
+    "DESCRIPTION": "The API of OpsSight. Sign in by session or by `Authorization: Bearer` with an API token or JWT.",
     "VERSION": "1",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "SERVE_PUBLIC": True,
@@ -261,6 +318,7 @@ SPECTACULAR_SETTINGS = {
         "ScanState": "scanning.models.ScanState",
         "FindingStatus": "scanning.models.Status",
         "AssetKind": "scanning.models.Asset.Kind",
+        "DevicePlatform": "accounts.devices.models.Device.Platform",
         "PolicyEffect": "rbac.access.models.Policy.Effect",
         "AccessOutcome": "rbac.access.models.AccessTrace.Outcome",
         "ControlState": "compliance.models.State",
@@ -306,7 +364,10 @@ SESSION_COOKIE_NAME = "__Host-session" if HTTPS else "session"
 CSRF_COOKIE_NAME = "__Host-csrf" if HTTPS else "csrf"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_HTTPONLY = True
-SESSION_COOKIE_AGE = 12 * 3600
+DEVICE_COOKIE_NAME = "__Host-device" if HTTPS else "device"
+# NIST SP 800-63B-4 §2.2.3 for two factors: a day at most, and an hour without use.
+SESSION_COOKIE_AGE = env.integer("OPSSIGHT_SESSION_HOURS", 12, low=1, high=24) * 3600
+SESSION_IDLE = timedelta(minutes=env.integer("OPSSIGHT_SESSION_IDLE_MINUTES", 60, low=2, high=24 * 60))
 CSRF_FAILURE_VIEW = "opssight.console.views.errors.csrf_failed"
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 

@@ -226,6 +226,45 @@ def broker(name: str) -> str:
 
 
 HOST = re.compile(r"(?i)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
+
+
+def mail(name: str) -> dict[str, Any]:
+    """The mail server of smtp://user:password@host:port (smtps:// for TLS from the start), or {} where none is named.
+
+    smtp:// turns to TLS before anything is said, unless the server is on this machine.
+    """
+    value = confidential(name)
+    if not value:
+        return {}
+    parts = _url(name, value)
+    if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
+        raise _stop(name, "must read smtp://user:password@host:port or smtps://…")
+    over_tls = parts.scheme == "smtps"
+    return {
+        "host": parts.hostname,
+        "port": parts.port or (465 if over_tls else 587),
+        "user": unquote(parts.username or ""),
+        "password": unquote(parts.password or ""),
+        "ssl": over_tls,
+        "tls": not over_tls and parts.hostname not in LOOPBACK,
+    }
+
+
+def readable(name: str) -> Path | None:
+    """The file that `name` gives, which must be there to be read; None where it is unset."""
+    value = os.environ.get(name, "")
+    if value and not (os.path.isfile(value) and os.access(value, os.R_OK)):
+        raise _stop(name, f"{value} is no file that can be read")
+    return Path(value) if value else None
+
+
+def required(because: str, **values: str) -> None:
+    """Stop where a setting is empty that another one makes necessary."""
+    for name, value in values.items():
+        if not value:
+            raise _stop(name, f"is missing: {because} needs it")
+
+
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 BROKERS = ("redis", "rediss", "amqp", "amqps")
 HOME = Path(text("OPSSIGHT_HOME", str(BASE_DIR / "var"))).expanduser().resolve()

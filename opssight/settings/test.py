@@ -21,3 +21,4 @@ if EMBEDDED:
     DATABASES["default"]["OPTIONS"].pop("init_command")  # in memory: no journal
 else:
     DATABASES["default"]["OPTIONS"].pop("pool")  # a pool's open connections keep the test database from being dropped
+SMS_GATEWAY, MESSAGE_CODES = "console", ["sms", "email"]  # as embedded, also on a server's database

@@ -8,12 +8,11 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from rest_framework.exceptions import APIException
 
-from opssight.kernel.admin import GuardedAdmin
+from opssight.kernel.admin import GuardedAdmin, ServedAdmin
 from opssight.kernel.rest.parsers import StrictJSONParser
-from rbac.access import services
+from rbac.access import factors, services
 from rbac.access.conditions import vocabulary
-from rbac.access.models import AccessTrace, Policy, Zone
-from rbac.admin import ServedAdmin
+from rbac.access.models import AccessTrace, FactorRule, Policy, Zone
 
 
 class ConditionField(forms.CharField):
@@ -60,7 +59,7 @@ class PolicyForm(AskingForm):
 
     class Meta:
         model = Policy
-        fields = ["name", "enabled", "resource", "action", "effect", "condition", "reason"]
+        fields = ["name", "enabled", "resource", "action", "effect", "condition", "reason", "level", "max_age"]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -131,6 +130,39 @@ class ZoneAdmin(ServedAdmin):
 
     def take_away(self, request: HttpRequest, obj: Zone) -> None:
         services.delete_zone(obj)
+
+
+class FactorRuleForm(forms.ModelForm):  # type: ignore[type-arg]
+    class Meta:
+        model = FactorRule
+        fields = ["role", "level", "max_age", "grace_days", "enabled"]
+
+
+@admin.register(FactorRule)
+class FactorRuleAdmin(ServedAdmin):
+    resource = "factor-rules"
+    verbs = {"view": "read", "add": "create", "change": "update", "delete": "delete"}
+    form = FactorRuleForm
+    list_display = ["role", "level", "max_age", "grace_days", "enabled", "due_at"]
+    list_filter = ["enabled", "level"]
+    list_select_related = ["role"]
+    ordering = ["role__name"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: FactorRule | None = None) -> list[str]:
+        return ["due_at", "would_be_stopped"] if obj else []
+
+    @admin.display(description="would be stopped")
+    def would_be_stopped(self, rule: FactorRule) -> str:
+        """The rehearsal: who holds the role and has no factor of this strength."""
+        found = list(factors.rehearse(rule.role, rule.level).values_list("email", flat=True)[:51])
+        more = " and more" if len(found) > 50 else ""
+        return ", ".join(found[:50]) + more if found else "nobody"
+
+    def save_model(self, request: HttpRequest, obj: FactorRule, form: Any, change: bool) -> None:
+        factors.save_rule(obj, by=request.user)  # type: ignore[arg-type]
+
+    def take_away(self, request: HttpRequest, obj: FactorRule) -> None:
+        factors.delete_rule(obj)
 
 
 @admin.register(AccessTrace)

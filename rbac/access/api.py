@@ -1,17 +1,19 @@
-from typing import Any
+from typing import Any, ClassVar
 
 import django_filters
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.models import User
 from opssight.kernel.rest.filters import ChoiceIn, FilterSet, UidFilter, choices
 from opssight.kernel.rest.serializers import StrictModelSerializer, StrictSerializer, Text, uid
 from opssight.kernel.rest.views import Delete, List, Resource, Retrieve, Writes, changed
-from rbac.access import services
-from rbac.access.models import MAX_NETWORKS, AccessTrace, Policy, Zone
+from rbac.access import factors, services
+from rbac.access.models import MAX_NETWORKS, STRENGTHS, AccessTrace, FactorRule, Policy, Zone
+from rbac.models import Role
 
 
 class Condition(serializers.JSONField):
@@ -25,8 +27,43 @@ class PolicySerializer(StrictModelSerializer):
 
     class Meta:
         model = Policy
-        fields = ["uid", "name", "enabled", "resource", "action", "effect", "condition", "reason", "created_at"]
+        fields = [
+            "uid",
+            "name",
+            "enabled",
+            "resource",
+            "action",
+            "effect",
+            "condition",
+            "reason",
+            "level",
+            "max_age",
+            "created_at",
+        ]
         read_only_fields = ["uid", "created_at"]
+
+
+class FactorRuleSerializer(StrictModelSerializer):
+    role = serializers.SlugRelatedField(slug_field="key", queryset=Role.objects.all())
+    due_at = serializers.DateTimeField(read_only=True, help_text="From when a weaker factor is refused.")
+
+    class Meta:
+        model = FactorRule
+        fields = ["uid", "role", "level", "max_age", "grace_days", "enabled", "due_at", "created_at"]
+        read_only_fields = ["uid", "due_at", "created_at"]
+
+
+class Blocked(serializers.Serializer[Any]):
+    uid = serializers.UUIDField()
+    email = serializers.EmailField()
+    name = serializers.CharField()
+
+
+class Rehearsal(serializers.Serializer[Any]):
+    role = serializers.CharField()
+    level = serializers.CharField()
+    holders = serializers.IntegerField(help_text="People who hold the role.")
+    blocked = Blocked(many=True, help_text="Those of them without a factor that strong.")
 
 
 class ZoneSerializer(StrictModelSerializer):
@@ -46,6 +83,11 @@ class TraceSerializer(StrictModelSerializer):
         model = AccessTrace
         fields = ["uid", "at", "user", "permission", "outcome", "policy", "steps", "request_id", "address"]
         read_only_fields = fields
+
+
+class AskedRehearsal(StrictSerializer):
+    role = serializers.SlugRelatedField(slug_field="key", queryset=Role.objects.all())
+    level = serializers.ChoiceField(STRENGTHS)
 
 
 class ConditionTest(StrictSerializer):
@@ -100,6 +142,39 @@ class PolicyViewSet(Writes, Delete):
         return "policies:read" if action == "test" else super().permission_for(action)
 
 
+class FactorRuleViewSet(Writes, Delete):
+    """What roles ask of the second factor. Try a rule with `rehearsal` before you switch it on."""
+
+    resource = "factor-rules"
+    queryset = FactorRule.objects.select_related("role")
+    serializer_class = FactorRuleSerializer
+    takes: ClassVar[dict[str, set[str]]] = {"rehearsal": {"role", "level"}}
+
+    def _save(self, serializer: Any, instance: Any = None) -> FactorRule:
+        return factors.save_rule(changed(serializer, instance, FactorRule), by=self.request.user)  # type: ignore[arg-type]
+
+    def perform_destroy(self, rule: FactorRule) -> None:
+        factors.delete_rule(rule)
+
+    @extend_schema(
+        responses=Rehearsal, parameters=[OpenApiParameter("role", str), OpenApiParameter("level", str)], filters=False
+    )
+    @action(detail=False, methods=["get"], pagination_class=None)
+    def rehearsal(self, request: Request) -> Response:
+        """Whom a rule would stop at their next sign-in: holders of the role without a factor of that level."""
+        asked = AskedRehearsal(data=request.query_params.dict())
+        asked.is_valid(raise_exception=True)
+        role, level = asked.validated_data["role"], asked.validated_data["level"]
+        people = User.objects.permitted(request.user, "users:read")
+        blocked = factors.rehearse(role, level).filter(pk__in=people)
+        answer = {"role": role.key, "level": level, "holders": factors.holders(role).count(), "blocked": blocked}
+        return Response(Rehearsal(answer).data)
+
+    @classmethod
+    def permission_for(cls, action: str) -> str:
+        return "factor-rules:read" if action == "rehearsal" else super().permission_for(action)
+
+
 class ZoneViewSet(Writes, Delete):
     resource = "zones"
     queryset = Zone.objects.all()
@@ -121,4 +196,9 @@ class TraceViewSet(Resource, List, Retrieve):
     filterset_class = TraceFilter
 
 
-routes = [("policies", PolicyViewSet), ("zones", ZoneViewSet), ("traces", TraceViewSet)]
+routes = [
+    ("policies", PolicyViewSet),
+    ("zones", ZoneViewSet),
+    ("factor-rules", FactorRuleViewSet),
+    ("traces", TraceViewSet),
+]

@@ -14,25 +14,27 @@ import json
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property, lru_cache
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db.models import QuerySet, TextField, Value
 from django.db.models.functions import Cast
 
+from accounts.strength import LEVELS, is_enough
 from opssight.kernel import facts
 from opssight.kernel.access import STEP_UP, STEP_UP_VALID, Decision
 from opssight.kernel.actor import current_request, request_memory
 from opssight.kernel.facts import MISSING
 from rbac.access import conditions
 from rbac.access.conditions import Answer, BadCondition, Node, Read
-from rbac.access.models import ANY, EXEMPT, AccessTrace, Network, Policy, Zone, network
+from rbac.access.models import ANY, EXEMPT, AccessTrace, FactorRule, Network, Policy, Zone, network
 
 log = logging.getLogger("opssight.access")
 MEMORY = "rbac.access"
 PASSED = Decision(True)
+T = TypeVar("T")
 Effect, Outcome = Policy.Effect, AccessTrace.Outcome
 
 
@@ -50,15 +52,31 @@ class Rule:
     effect: str
     condition: str
     reason: str
+    level: str = ""  # of a step-up: the weakest factor that does, and how long it counts
+    valid: timedelta = STEP_UP_VALID
 
     @classmethod
     def of(cls, policy: Policy) -> "Rule":
-        written = json.dumps(policy.condition)
-        return cls(policy.uid, policy.name, policy.resource, policy.action, policy.effect, written, policy.reason)
+        written, p = json.dumps(policy.condition), policy
+        return cls(
+            p.uid,
+            p.name,
+            p.resource,
+            p.action,
+            p.effect,
+            written,
+            p.reason,
+            p.level,
+            _minutes(p.max_age, STEP_UP_VALID),
+        )
 
     def covers(self, permission: str) -> bool:
         resource, _, action = permission.partition(":")
         return self.resource in (ANY, resource) and self.action in (ANY, action)
+
+
+def _minutes(given: Any, default: T) -> timedelta | T:
+    return timedelta(minutes=int(given)) if given else default
 
 
 # What a text means never changes, so these two are kept from request to request; the texts are read in each.
@@ -83,11 +101,22 @@ def _networks(written: str) -> tuple[Network, ...] | None:
 
 
 @dataclass(frozen=True)
+class Demand:
+    """What a role asks of the second factor: a level, an age at most, and from when a weaker one is refused."""
+
+    level: str
+    max_age: timedelta | None
+    due_at: datetime
+
+
+@dataclass(frozen=True)
 class RuleBook:
-    """All enabled policies and all zones. `zones` maps a name to its networks, None where they can't be read."""
+    """All enabled policies and all zones. `zones` maps a name to its networks, None where they can't be read;
+    `demands` maps a role's id to what it asks of the second factor."""
 
     rules: tuple[Rule, ...]
     zones: dict[str, tuple[Network, ...] | None]
+    demands: dict[int, Demand] = field(default_factory=dict)
 
     @cached_property
     def known_zones(self) -> tuple[str, ...]:
@@ -114,28 +143,54 @@ class RuleBook:
 
 
 def load() -> RuleBook:
-    """Both tables in one query: the gate is asked in every request of everybody who is signed in."""
-    rules, found = [], {}
-    for table, *row in _both_tables().all():
+    """All three tables in one query: the gate is asked in every request of everybody who is signed in."""
+    rules, found, demands = [], {}, {}
+    for table, *row in _all_tables().all():
         if table == "policy":
-            rules.append(Rule(*row))
-        else:
+            rules.append(replace(Rule(*row[:8]), valid=_minutes(row[8], STEP_UP_VALID)))
+        elif table == "zone":
             found[row[1]] = _networks(row[5])
-    return RuleBook(tuple(sorted(rules, key=lambda rule: rule.name)), found)
+        else:
+            since = datetime.fromisoformat(row[6])
+            since = since if since.tzinfo else since.replace(tzinfo=UTC)  # SQLite keeps times as text, in UTC
+            due = since + timedelta(days=int(row[5]))
+            demands[int(row[1])] = Demand(row[7], _minutes(row[8], None), due)
+    return RuleBook(tuple(sorted(rules, key=lambda rule: rule.name)), found, demands)
 
 
 @cache
-def _both_tables() -> QuerySet[Any, Any]:
+def _all_tables() -> QuerySet[Any, Any]:
     """The query, built once since that costs more than running it; each `all()` of it asks anew."""
     blank = [Value("") for _ in range(3)]
     policies = Policy.objects.enabled().values_list(
-        Value("policy"), "uid", "name", "resource", "action", "effect", _text("condition"), "reason"
+        Value("policy"),
+        "uid",
+        "name",
+        "resource",
+        "action",
+        "effect",
+        _text("condition"),
+        "reason",
+        "level",
+        _text("max_age"),
     )
-    zones = Zone.objects.values_list(Value("zone"), "uid", "name", *blank, _text("networks"), Value(""))
-    return policies.union(zones, all=True)
+    zones = Zone.objects.values_list(
+        Value("zone"), "uid", "name", *blank, _text("networks"), Value(""), Value(""), _text(Value(None))
+    )
+    demands = FactorRule.objects.enabled().values_list(
+        Value("demand"),
+        "uid",
+        _text("role_id"),
+        *blank,
+        _text("grace_days"),
+        _text("enabled_at"),
+        "level",
+        _text("max_age"),
+    )
+    return policies.union(zones, demands, all=True)
 
 
-def _text(column: str) -> Cast:
+def _text(column: Any) -> Cast:
     return Cast(column, TextField())
 
 
@@ -178,14 +233,20 @@ class Verdict:
     def policy(self) -> str:
         return self.decisive[0].rule.name if self.decisive else ""
 
+    @property
+    def level(self) -> str:
+        """The strongest factor that one of the unmet step-ups takes."""
+        return max((hearing.rule.level for hearing in self.decisive), key=("", *LEVELS).index, default="")
+
     def steps(self) -> list[dict[str, Any]]:
         return [hearing.told() for hearing in self.decisive]
 
     def decision(self) -> Decision:
         if not self.outcome:
             return PASSED
-        unmet = (STEP_UP,) if self.outcome == Outcome.STEP_UP else ()
-        return Decision(False, (self.sentence,), unmet, self.policy)
+        if self.outcome == Outcome.STEP_UP:
+            return Decision(False, (self.sentence,), (STEP_UP,), self.policy, self.level)
+        return Decision(False, (self.sentence,), (), self.policy)
 
 
 @dataclass
@@ -212,16 +273,19 @@ class Court:
     def judge(self, permission: str) -> Verdict:
         if permission not in self.judged:
             hearings = [self.hear(rule) for rule in self.book.rules if rule.covers(permission)]
-            self.judged[permission] = judged(hearings, self._is_fresh)
+            self.judged[permission] = judged(hearings, self._is_met)
         return self.judged[permission]
 
-    def _is_fresh(self) -> bool:
+    def _is_met(self, rule: Rule) -> bool:
         age = self.read("factor_age")
-        return age is not MISSING and timedelta(seconds=age) < STEP_UP_VALID
+        if age is MISSING or timedelta(seconds=age) >= rule.valid:
+            return False
+        level = self.read("factor") if rule.level else ""
+        return level is not MISSING and (not rule.level or is_enough(level, rule.level))
 
 
-def judged(hearings: Iterable[Hearing], is_fresh: Callable[[], bool]) -> Verdict:
-    """The rule itself, on what was heard. `is_fresh`: whether the second factor was proved lately enough."""
+def judged(hearings: Iterable[Hearing], is_met: Callable[[Rule], bool]) -> Verdict:
+    """The rule itself, on what was heard. `is_met`: whether a factor was proved that is strong and fresh enough."""
     by_effect: dict[str, list[Hearing]] = {}
     broken = []
     for hearing in hearings:
@@ -238,8 +302,8 @@ def judged(hearings: Iterable[Hearing], is_fresh: Callable[[], bool]) -> Verdict
     if allowing and not any(hearing.answer.result is True for hearing in allowing):
         return Verdict(Outcome.DENY, _sentence(allowing), (*allowing,))
     asking = [hearing for hearing in by_effect.get(Effect.REQUIRE_STEP_UP, []) if hearing.stands]
-    if asking and not is_fresh():
-        return Verdict(Outcome.STEP_UP, f"This needs your second factor again. {_sentence(asking)}", (*asking,))
+    if unmet := [hearing for hearing in asking if not is_met(hearing.rule)]:
+        return Verdict(Outcome.STEP_UP, f"This needs your second factor again. {_sentence(unmet)}", (*unmet,))
     return Verdict()
 
 

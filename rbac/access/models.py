@@ -1,14 +1,15 @@
 import ipaddress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Self
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.validators import RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from accounts.strength import DEMANDS
 from opssight.kernel.access import GuardedQuerySet, resources
 from opssight.kernel.appendonly import AppendOnlyModel, AppendOnlyQuerySet
 from opssight.kernel.ids import new_uid
@@ -16,6 +17,8 @@ from opssight.kernel.validation import Line
 from rbac.access.conditions import BadCondition, compiled
 
 MAX_NETWORKS = 200
+MOST_MINUTES = 7 * 24 * 60
+STRENGTHS = [(level, name.capitalize()) for level, name in DEMANDS.items()]
 # One's own account and second factor: out of reach of every policy, so that nobody is kept from meeting one.
 EXEMPT = frozenset({"me"})
 ANY = "*"
@@ -97,6 +100,19 @@ class Policy(models.Model):
     effect = models.CharField(max_length=16, choices=Effect)
     condition = models.JSONField()
     reason = Line(max_length=200, help_text="Told to those whom it refuses.")
+    level = models.CharField(
+        "strength",
+        max_length=8,
+        choices=STRENGTHS,
+        blank=True,
+        help_text="For a step-up: the weakest factor that does. Empty: any that the person has.",
+    )
+    max_age = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(MOST_MINUTES)],
+        help_text="For a step-up: how many minutes it counts. Empty: 15.",
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects = PolicyQuerySet.as_manager()
@@ -109,6 +125,9 @@ class Policy(models.Model):
                 condition=Q(effect__in=["deny", "require_step_up", "allow"]), name="policy_effect_known"
             ),
             models.CheckConstraint(condition=~Q(resource__in=sorted(EXEMPT)), name="policy_spares_own_account"),
+            models.CheckConstraint(
+                condition=Q(effect="require_step_up") | Q(level="", max_age=None), name="policy_strength_of_step_up"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -120,6 +139,8 @@ class Policy(models.Model):
 
     def clean(self) -> None:
         self._check_what_it_covers()
+        if self.effect != self.Effect.REQUIRE_STEP_UP and (self.level or self.max_age):
+            raise ValidationError({"effect": "Strength and minutes belong to a step-up."})
         try:
             compiled(self.condition, Zone.objects.order_by("name").values_list("name", flat=True))
         except BadCondition as error:
@@ -134,6 +155,55 @@ class Policy(models.Model):
         actions = offered[self.resource] if self.resource != ANY else {a for some in offered.values() for a in some}
         if self.action != ANY and self.action not in actions:
             raise ValidationError({"action": f"There is no such action here. There are: {', '.join(sorted(actions))}."})
+
+
+# --- second factors -----------------------------------------------------------------------------------------------
+
+
+class FactorRuleQuerySet(GuardedQuerySet["FactorRule"]):
+    def enabled(self) -> Self:
+        return self.filter(enabled=True)
+
+
+class FactorRule(models.Model):
+    """What a role asks of the second factor of whoever holds it: how strong, and how fresh.
+
+    A weaker one is let pass for `grace_days` after the rule was switched on. Of several roles the strictest counts.
+    """
+
+    uid = models.UUIDField(default=new_uid, unique=True, editable=False)
+    role = models.OneToOneField("rbac.Role", on_delete=models.CASCADE, related_name="factor_rule")
+    level = models.CharField("strength", max_length=8, choices=STRENGTHS, help_text="The weakest factor that does.")
+    max_age = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(5), MaxValueValidator(MOST_MINUTES)],
+        help_text="After how many minutes it is asked for again. Empty: not before the session ends.",
+    )
+    grace_days = models.PositiveSmallIntegerField(
+        default=14, validators=[MaxValueValidator(90)], help_text="How long people have to set one up."
+    )
+    enabled = models.BooleanField(default=False)
+    enabled_at = models.DateTimeField(null=True, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = FactorRuleQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ()
+        verbose_name = "second factor rule"
+        constraints = [
+            models.CheckConstraint(condition=Q(level__in=[level for level, _ in STRENGTHS]), name="factor_level_known"),
+            models.CheckConstraint(condition=Q(enabled=False) | Q(enabled_at__isnull=False), name="enabled_since"),
+        ]
+
+    def __str__(self) -> str:
+        return f"second factor of {self.role}"
+
+    @property
+    def due_at(self) -> datetime | None:
+        """From when it binds; None while it is off."""
+        return self.enabled_at + timedelta(days=self.grace_days) if self.enabled and self.enabled_at else None
 
 
 # --- traces -------------------------------------------------------------------------------------------------------

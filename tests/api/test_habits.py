@@ -331,7 +331,7 @@ def test_a_change_needs_the_version_that_was_read(api, olga, asset):
     problem(caller("PATCH", f"/assets/{asset.uid}", {"name": "newer"}, if_match=read["ETag"]), 412)
     assert caller("PATCH", f"/assets/{asset.uid}", {"name": "newer"}, if_match=changed["ETag"]).status_code == 200
     problem(caller("PATCH", f"/assets/{asset.uid}", {"kind": "folder"}, if_match="*"), 400)
-    entry = AuditEntry.objects.filter(resource_type="scanning.asset", action=1).latest("id")
+    entry = AuditEntry.objects.filter(resource_type="scanning.asset", action=1, success=True).latest("id")
     assert entry.changes == {"name": ["new", "newer"]}
 
 

@@ -14,18 +14,30 @@ from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.text import slugify
 
+from accounts.devices.models import Device
+from accounts.mfa.models import FactorReset, MessageDevice, Passkey
 from accounts.models import User
+from accounts.notify import kinds
+from accounts.notify.services import notify
+from accounts.personal.models import Collection
+from accounts.personal.services import set_own
+from accounts.sso.models import ClaimRule, Identity, Provider
+from accounts.sso.services import save_provider
+from accounts.tokens.models import ServiceAccount
+from accounts.tokens.service_accounts import create_service_account
+from accounts.tokens.services import issue_token
 from audit.models import AuditEntry
 from compliance.models import Control, Framework
 from compliance.services import evaluate
 from opssight.kernel.admin import GuardedAdmin
-from rbac.access.models import AccessTrace, Policy, Zone
+from rbac.access.models import AccessTrace, FactorRule, Policy, Zone
 from rbac.grants import grant_on_object
 from rbac.models import DenyRule, Role, RoleAssignment, Unit
 from rbac.services import assign_role, create_unit, root_unit, save_deny
 from scanning.models import Asset, Finding, Scan, Severity
-from tests.conftest import enrolled, make_person
+from tests.conftest import enrolled, make_person, opened
 
 SECRET = "bravo"  # stands in each text of an object that must stay out of sight
 
@@ -62,6 +74,24 @@ def policy(unit: Unit) -> Policy:
     )
 
 
+def passkey(unit: Unit) -> Passkey:
+    return Passkey.objects.create(
+        user=person(unit), name=f"passkey {unit.name}", credential_id=unit.name.encode(), public_key=b""
+    )
+
+
+def message_device(unit: Unit) -> MessageDevice:
+    device = MessageDevice(user=person(unit), name=f"message {unit.name}", channel="sms")
+    device.address = "+4930901820"
+    device.save()
+    return device
+
+
+def factor_rule(unit: Unit) -> FactorRule:
+    role = Role.objects.create(key=f"ruled-{unit.name}", name=f"Ruled {unit.name}")
+    return FactorRule.objects.create(role=role, level="otp")
+
+
 def trace(unit: Unit) -> AccessTrace:
     return AccessTrace.objects.create(
         user=person(unit), permission="findings:read", outcome="deny", policy=f"policy {unit.name}", steps=[]
@@ -75,13 +105,53 @@ def control(unit: Unit) -> Control:
     )
 
 
+def provider(unit: Unit) -> Provider:
+    slug = slugify(unit.name)
+    if there := Provider.objects.filter(slug=slug).first():
+        return there
+    found = Provider(slug=slug, name=f"provider {unit.name}", issuer=f"https://{slug}.example", client_id="x")
+    return save_provider(found, secret="x")
+
+
+def identity(unit: Unit) -> Identity:
+    there = provider(unit)
+    found = Identity(user=person(unit), provider=there, name=there.name, issuer=there.issuer, subject=unit.name)
+    found.claims = "{}"
+    found.save()
+    return found
+
+
+def claim_rule(unit: Unit) -> ClaimRule:
+    group, _ = Group.objects.get_or_create(name="Claimed")  # groups sit in no unit
+    return ClaimRule.objects.create(provider=provider(unit), claim="groups", value=unit.name, group=group)
+
+
 MAKE: dict[str, Callable[[Unit], Model]] = {
     "accounts.user": person,
+    "tokens.token": lambda unit: issue_token(person(unit), name=f"token {unit.name}", scopes=["me:read"])[0],
+    "tokens.serviceaccount": lambda unit: ServiceAccount.objects.get(
+        pk=create_service_account(f"{unit.name}-robot@example.org", name=f"{unit.name} robot").pk
+    ),
+    "logins.login": lambda unit: opened(person(unit)),
+    "notify.notice": lambda unit: notify(person(unit), kinds.PASSWORD, f"about {unit.name}", "text"),
+    "personal.personaldetails": lambda unit: set_own(person(unit), phone_number="+49 30 901820"),
+    "personal.collection": lambda unit: Collection.objects.create(name="ssn", enabled=False, reason=unit.name),
+    "devices.device": lambda unit: Device.objects.create(
+        user=person(unit), name=f"device {unit.name}", platform="linux", public_key=unit.name
+    ),
     "mfa.totpdevice": lambda unit: enrolled(person(unit)),
+    "mfa.passkey": passkey,
+    "mfa.messagedevice": message_device,
+    "mfa.factorreset": lambda unit: FactorReset.objects.create(user=person(unit), note=f"because {unit.name}"),
+    "sso.provider": provider,
+    "sso.identity": identity,
+    "sso.claimrule": claim_rule,
+    "auth.group": lambda unit: Group.objects.create(name=f"group {unit.name}"),
     "rbac.unit": lambda unit: create_unit(f"below {unit.name}", parent=unit),
     "rbac.role": lambda unit: Role.objects.create(key=f"role-{unit.name}", name=f"Role {unit.name}"),
     "rbac.roleassignment": assignment,
     "access.policy": policy,
+    "access.factorrule": factor_rule,
     "access.zone": lambda unit: Zone.objects.create(name=f"zone-{unit.name}", networks=["10.0.0.0/8"]),
     "access.accesstrace": trace,
     "rbac.denyrule": lambda unit: save_deny(
@@ -170,11 +240,12 @@ def test_forms_offer_only_what_is_in_sight(page, ulla, bravo):
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_actions_do_nothing_to_what_is_out_of_sight(page, ulla, bravo):
     hidden = MAKE[name_of(page)](bravo)
-    before = AuditEntry.objects.exclude(event="access:denied").count()
+    told = AuditEntry.objects.exclude(event__in=["access:denied", "records:listed"])
+    before = told.count()
     for action in ("delete_selected", *(page.actions or ())):
         data = {"action": action, "_selected_action": [hidden.pk], "index": "0", "post": "yes"}
         refused(ulla.post(url(page, "changelist"), data, follow=True), hidden)
-    assert AuditEntry.objects.exclude(event="access:denied").count() == before
+    assert told.count() == before
     assert type(hidden)._default_manager.filter(pk=hidden.pk).exists()
 
 

@@ -17,11 +17,28 @@ PUBLIC = {
     "verify.py",
     "^api(?:/.*)?$",
     "api/v1/openapi.json",
+    "api/v1/devices/reports",
+    "api/v1/tokens/jwt",
+    "api/v1/tokens/jwt/refresh",
+    "api/v1/tokens/jwt/revoke",
+    "api/v1/tokens/oauth",
+    ".well-known/jwks.json",
     "sign-in",
     "sign-in/second-step",
     "sign-in/enrol",
+    "sign-in/enrol/passkey",
+    "sign-in/enrol/message/<str:channel>",
+    "sign-in/passkey",
+    "sign-in/passkey/options/<str:use>",
+    "sign-in/message/<str:channel>",
+    "sign-in/forgotten",
+    "sign-in/with/<slug:slug>",
+    "sign-in/with/<slug:slug>/back",
+    "sign-in/with/<slug:slug>/logout",
     "sign-out",
+    "signed-out",
     "set-up/<str:token>",
+    "not-me/<str:token>",
     "theme",
     "admin/login/",
     "admin/logout/",
@@ -76,7 +93,7 @@ def test_each_admin_page_is_refused_without_and_opened_with_its_permission(page,
 
 def filled(address: str) -> str:
     uid = "01a20bd9-1d59-7949-b8ec-209801f0f979"
-    for what in ("<uuid:uid>", "<str:uid>", "<str:token>"):
+    for what in ("<uuid:uid>", "<uuid:token>", "<str:uid>", "<str:token>", "<slug:slug>"):
         address = address.replace(what, uid)
     address = address.replace("<int:size>", "4711")
     return "/" + address
@@ -101,5 +118,8 @@ def test_nobody_and_half_signed_in_people_get_nothing(address, olga, db):
 @pytest.mark.parametrize("address", [a for a in ADDRESSES if not a.startswith(("admin/",)) and a not in PUBLIC])
 def test_an_employee_gets_only_the_own_pages(address, eve, client_for):
     response = client_for(eve).get(filled(address))
-    own = all(permission.startswith(("me:", "tokens:")) for permission in stated(ADDRESSES[address]) or [])
-    assert response.status_code in ((200, 302, 400, 404) if own else (403, 405)), address
+    own = all(
+        permission.startswith(("me:", "sessions:", "tokens:", "devices:"))
+        for permission in stated(ADDRESSES[address]) or []
+    )
+    assert response.status_code in ((200, 302, 400, 404, 405) if own else (403, 405)), address

@@ -210,7 +210,9 @@ QUERIES = [
 
 @pytest.mark.parametrize("query", QUERIES)
 def test_console_api_and_export_find_the_same(many, doors, query):
-    found = doors.api(query)
+    doors.console(query)
+    doors.api(query)
+    found = doors.api(query)  # after the first looks, which are entries too
     assert found
     assert doors.console(query) == found
     assert doors.lines(query)[: len(found)] == found
@@ -362,6 +364,7 @@ def test_the_admin_finds_by_the_same_search(many, doors):
 
 
 def test_the_admin_counts_nothing_and_asks_for_nothing_distinct(many, doors):
+    doors.client.get("/admin/audit/auditentry/")  # the first look is an entry
     with CaptureQueriesContext(connection) as queries:
         assert doors.client.get("/admin/audit/auditentry/").status_code == 200
     about = [query["sql"].upper() for query in queries if "AUDIT_AUDITENTRY" in query["sql"].upper()]

@@ -38,6 +38,7 @@ from opssight.kernel.actor import _request
 from rbac.models import Role, RoleAssignment, Unit, UnitPath
 from rbac.units import create_unit, root_unit
 from scanning.models import Asset, AssetUserGrant
+from tests.rows import untold
 
 UNITS, PER_UNIT, USERS, WIDE = 100, 1_000, 1_000, 60
 ROUNDS = 21
@@ -46,6 +47,11 @@ PERMISSION = "assets:read"
 
 def build() -> tuple[User, User, User]:
     """The wide user by roles, the wide user by guardian's rows, and one with 40 single grants."""
+    with untold():
+        return _built()
+
+
+def _built() -> tuple[User, User, User]:
     root = root_unit()
     units = [create_unit(f"unit {n:03}", parent=root) for n in range(UNITS)]
     Asset.objects.bulk_create(

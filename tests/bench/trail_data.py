@@ -28,6 +28,7 @@ from accounts.models import User
 from audit.models import AuditEntry, AuditPersonal
 from audit.sealing.models import Leaf, Pending
 from audit.tags import VERSION, tags_of
+from tests.rows import untold
 
 BATCH = 20_000
 USERS = 500
@@ -65,7 +66,8 @@ def fill(count: int, *, days: int = 365, leaves: bool = True, until: datetime | 
 
     For a database of tests alone: what the migrations left in the trail goes, and nothing refuses or seals these rows.
     """
-    users = User.objects.bulk_create(User(email=f"person{n}@example.org", name=f"Person {n}") for n in range(USERS))
+    with untold():
+        users = User.objects.bulk_create(User(email=f"person{n}@example.org", name=f"Person {n}") for n in range(USERS))
     made = _rows(count, users, days, until or datetime.now(UTC), random.Random(7))
     models: list[type[Model]] = [AuditEntry, AuditPersonal, *([Leaf] if leaves else [])]
     with _bare(models):

@@ -30,7 +30,7 @@ from audit.models import AuditEntry, AuditPersonal
 from audit.sealing import exporting, keys
 from audit.sealing.sealer import seal
 from audit.sealing.verification import verify_log
-from opssight.kernel.actor import Actor
+from opssight.kernel.actor import Actor, acting
 
 ENTRIES, BATCH, ROUNDS = int(os.environ.get("N", 200_000)), 5_000, 3
 WANTED = 25_000
@@ -50,7 +50,8 @@ def build() -> None:
             entry = AuditEntry(
                 event="findings:raised", resource_type="scanning.finding", object_pk=str(n), changes=changes
             )
-            sides.append(entry.prepare(actor))
+            with acting(actor):
+                sides.append(entry.prepare())
             entries.append(entry)
         AuditEntry.objects.bulk_create(entries)
         for entry, side in zip(entries, sides, strict=True):

@@ -16,12 +16,16 @@ def main(port: int) -> None:
     os.environ["OPSSIGHT_URL"] = f"http://localhost:{port}"
     os.environ["DJANGO_SETTINGS_MODULE"] = "opssight.settings.prod"
 
+    from django.conf import settings
     from django.core.management import call_command
     from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
 
     from opssight.wsgi import application  # sets Django up
     from tests.browser import stage
 
+    # Codes by message are offered on every database, and written to the log.
+    settings.MESSAGE_CODES, settings.SMS_GATEWAY = ["sms", "email"], "console"
+    settings.EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
     answers, sys.stdout = sys.stdout, sys.stderr  # what anything prints must not be taken for an answer
     call_command("migrate", interactive=False, verbosity=0)
     stage.seed()

@@ -1,6 +1,6 @@
 """What tests arrange behind the scenes. Runs in the server's process, on its database; see server.py."""
 
-import time
+import secrets
 from datetime import timedelta
 from typing import Any
 
@@ -9,25 +9,28 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.utils import timezone
 from django_otp import DEVICE_ID_SESSION_KEY
 
+from accounts.logins.models import Login
+from accounts.logins.services import LOGIN
 from accounts.mfa.models import TOTPDevice
-from accounts.middleware import EPOCH
 from accounts.models import User
 from accounts.pending import KEY as PENDING
 from accounts.pending import PATIENCE
 from accounts.services import create_account, issue_setup_link
-from accounts.step_up import KEY as STEP_UP
+from accounts.tokens.services import issue_token
 from audit.models import AuditEntry
 from audit.sealing.sealer import seal
 from audit.sealing.verification import verify_and_keep
 from compliance.services import evaluate_all
 from opssight.kernel.access import permissions
+from opssight.kernel.crypto import keyed_hash
 from rbac.models import Role, RoleAssignment
 from rbac.role_book import save_role
 from rbac.services import create_unit, root_unit
 from scanning.models import Asset, Finding, Scan, ScanState, Severity, Status
 from tests.architecture.test_admin_leaks import MAKE
-from tests.conftest import PASSWORD, enrolled, make_person
+from tests.conftest import PASSWORD, enrolled, make_person, opened
 from tests.opssight.test_console import make_asset, make_findings, make_scan
+from tests.rows import untold
 
 ALL = "everything"
 
@@ -100,8 +103,7 @@ def session(email: str, *, step_up: bool = True) -> str:
             "_auth_user_backend": "accounts.backends.PasswordBackend",
             "_auth_user_hash": user.get_session_auth_hash(),
             DEVICE_ID_SESSION_KEY: enrolled(user).persistent_id,
-            EPOCH: user.auth_epoch,
-            STEP_UP: time.time() if step_up else 0,
+            LOGIN: str(opened(user, age=timedelta() if step_up else timedelta(hours=1)).uid),
         }
     )
     kept.create()
@@ -125,14 +127,34 @@ def half_a_minute_passes(email: str) -> None:
     TOTPDevice.objects.filter(user__email=email).update(last_step=-1)
 
 
+def steps_up_long_ago(email: str) -> None:
+    """As far as the account's sessions can tell."""
+    Login.objects.filter(user__email=email).update(stepped_up_at=timezone.now() - timedelta(hours=1))
+
+
+def signed_in_elsewhere(email: str) -> str:
+    """The link of the mail about a sign-in on a device that was not seen before."""
+    login, token = opened(User.objects.get(email=email)), secrets.token_urlsafe(32)
+    login.is_new_device, login.user_agent = True, "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko Firefox/128.0"
+    login.address, login.notice_hash = "203.0.113.9", keyed_hash("sign-in-notice", token)
+    login.save()
+    return f"/not-me/{token}"
+
+
+def has_a_token(email: str) -> None:
+    issue_token(User.objects.get(email=email), name="ci", scopes=["me:read"])
+
+
 def before_its_first_person() -> str:
     """The link of a new installation. Until `after_its_first_person`, nobody there was before holds any role."""
-    RoleAssignment.objects.update(valid_from=timezone.now() + timedelta(days=1))
+    with untold():
+        RoleAssignment.objects.update(valid_from=timezone.now() + timedelta(days=1))
     return issue_setup_link()
 
 
 def after_its_first_person() -> None:
-    RoleAssignment.objects.update(valid_from=timezone.now() - timedelta(days=1))
+    with untold():
+        RoleAssignment.objects.update(valid_from=timezone.now() - timedelta(days=1))
 
 
 def link_for(first: str) -> str:

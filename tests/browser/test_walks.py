@@ -24,7 +24,7 @@ def signed_in(visitor: Visitor, email: str = "olga@example.org") -> Any:
 
 def sign_out(page: Any) -> None:
     page.get_by_role("button", name="account of").click()
-    page.get_by_role("button", name="Sign out").click()
+    page.locator("#account").get_by_role("button", name="Sign out").click()
     heading(page, "Sign in")
 
 
@@ -105,6 +105,44 @@ def test_sign_in_leads_to_the_page_that_was_asked_for(anyone, stage):
     page.get_by_label("6-digit code").fill(code(person["secret"]))
     page.get_by_role("button", name="Sign in").click()
     expect(page).to_have_url(f"{stage.url}/findings?severity=critical")
+
+
+def test_sessions_and_tokens_are_ended_and_a_stranger_is_shut_out(anyone, stage):
+    person = stage.person(f"Sven{anyone.javascript}")
+    email = person["email"]
+    page = signed_in(anyone, email)
+    stage.signed_in_elsewhere(email)
+    page.goto("/my-security")
+    page.get_by_role("link", name="New token").click()
+    page.get_by_label("What it is for").fill("ci")
+    page.get_by_label("me:read").check()
+    page.get_by_role("button", name="Make the token").click()
+    heading(page, "Keep this token")
+    expect(page.locator("#token li")).to_contain_text("ops_")
+    page.get_by_role("link", name="I have saved it").click()
+    sessions = page.get_by_role("region", name="Open sessions").locator("tbody tr")
+    expect(sessions).to_have_count(2)
+    expect(sessions.filter(has_text="Firefox 128, Linux")).to_contain_text("New device")
+    expect(sessions.filter(has_text="This one")).to_have_count(1)
+    page.get_by_role("button", name="Revoke ci").click()
+    expect(page.get_by_role("heading", name="No token")).to_be_visible()
+    page.get_by_role("button", name="End the session on Firefox 128, Linux").click()
+    expect(sessions).to_have_count(1)
+    stage.signed_in_elsewhere(email)
+    page.goto("/my-security")
+    page.get_by_role("button", name="End all others").click()
+    expect(sessions).to_have_count(1)
+
+    page.get_by_role("link", name="This was not me").click()
+    heading(page, "Somebody else was in?")
+    page.get_by_role("button", name="This was not me: end everything").click()
+    page.get_by_label("Password", exact=True).fill(PASSPHRASE)
+    page.get_by_label("The same password again").fill(PASSPHRASE)
+    page.get_by_role("button", name="Continue").click()
+    heading(page, "Your second step")
+    page.get_by_label("6-digit code").fill(code(person["secret"]))
+    page.get_by_role("button", name="Sign in").click()
+    heading(page, "My security")
 
 
 def test_wrong_codes_say_so(anyone, stage):
@@ -324,7 +362,7 @@ def test_an_entry_unfolds(anyone):
 def test_the_trail_is_narrowed_by_a_value_of_a_row(anyone):
     page = signed_in(anyone)
     page.goto("/trail")
-    page.get_by_role("link", name="accounts:created").first.click()
+    page.get_by_role("link", name="accounts:created", exact=True).first.click()
     expect(page.get_by_text("What: accounts:created")).to_be_visible()
     assert set(page.locator("tbody tr td:nth-child(4)").all_inner_texts()) == {"accounts:created"}
     page.get_by_role("link", name="Remove filter What").click()

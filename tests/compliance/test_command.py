@@ -69,7 +69,8 @@ def test_people_read_a_line_for_each(met, capsys):
         ["Met", "iam.mfa.privileged"], ["Met", "vuln.cadence"], ["Met", "vuln.sla.critical"],
     ]  # fmt: skip
     entry = AuditEntry.objects.filter(event="controls:evaluated").latest("id")
-    assert (entry.actor_kind, entry.actor_label) == ("command", "manage.py evaluate_controls")
+    assert entry.actor_kind == "command"
+    assert entry.actor_label.startswith("manage.py evaluate_controls (")
 
 
 def test_an_empty_catalogue_or_no_database_is_3_and_never_all_met(db, monkeypatch):

@@ -15,6 +15,7 @@ from opssight.kernel.access import decide, permitted
 from rbac import grants, role_book, services
 from rbac.models import DenyRule, Role, RoleAssignment, Unit, UnitPath
 from scanning.models import Asset, AssetGroupGrant, AssetUserGrant, Finding, Scan, Severity
+from tests.rows import untold
 
 NOW = timezone.now()
 ROLES = ["employee", "developer", "auditor", "officer", "administrator", "custom", "custom-child"]
@@ -82,6 +83,11 @@ def dates(span: tuple[int, int | None]) -> dict[str, object]:
 
 def build(rule_set: dict) -> User:
     """The organisation of one example. Rows are written past the services, which would refuse some of them."""
+    with untold():
+        return _built(rule_set)
+
+
+def _built(rule_set: dict) -> User:
     user, group = User.objects.create(email="someone@example.org"), Group.objects.create(name="some group")
     user.groups.add(group)
     units = planted(rule_set["parents"])
@@ -223,7 +229,7 @@ def test_the_built_in_roles_give_what_they_should(db):
     assert held["auditor"] < held["officer"] & held["administrator"]
     assert {p.partition(":")[2] for p in held["auditor"]} <= {"read", "explain", "report", "update", "create", "revoke"}
     writes = {p for p in held["auditor"] if not p.endswith((":read", ":explain", ":report"))}
-    assert {p.partition(":")[0] for p in writes} == {"me", "tokens"}
+    assert {p.partition(":")[0] for p in writes} == {"devices", "me", "sessions", "tokens"}
 
 
 def test_the_closure_holds_every_pair(tree):
@@ -256,7 +262,13 @@ def test_a_permission_is_not_stretched_to_another_kind_of_object(olga):
 
 def test_a_new_account_holds_the_employee_role_and_nothing_else(eve):
     assert [row.role.key for row in eve.assignments.all()] == ["employee"]
-    assert services.permissions_of(eve) == ["me:read", "me:update", "tokens:create", "tokens:read", "tokens:revoke"]
+    own = {
+        "devices": {"create", "read", "revoke"},
+        "me": {"read", "update"},
+        "sessions": {"read", "revoke"},
+        "tokens": {"create", "read", "revoke"},
+    }
+    assert set(services.permissions_of(eve)) == {f"{name}:{verb}" for name, verbs in own.items() for verb in verbs}
     assert services.check_permission(eve, "me", "read")
     assert not services.check_permission(eve, "findings", "read")
 

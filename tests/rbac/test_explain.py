@@ -165,5 +165,5 @@ def test_rights_that_end_and_rights_that_nobody_uses(eve, olga, client_for):
     stale.valid_from = NOW - timedelta(days=200)
     stale.save()
     page = client_for(olga).get("/access")
-    assert [row.role.key for row in page.context["ending"]] == ["auditor"]
+    assert [row.role.key for row, _ in page.context["ending"]] == ["auditor"]
     assert [row.role.key for row in page.context["stale"]] == ["developer"]

@@ -82,4 +82,26 @@ class Migration(migrations.Migration):
                 'indexes': [models.Index(condition=models.Q(('quarantined', True)), fields=['position'], name='leaf_quarantined')],
             },
         ),
+        migrations.CreateModel(
+            name='Verification',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('scope', models.CharField(choices=[('full', 'the whole log'), ('new', 'what came since the last verification')], max_length=4, unique=True)),
+                ('verdict', models.CharField(max_length=8)),
+                ('started_at', models.DateTimeField()),
+                ('at', models.DateTimeField()),
+                ('size', models.BigIntegerField()),
+                ('checked', models.BigIntegerField()),
+                ('anchored', models.BigIntegerField(help_text='the largest size that an anchor confirms', null=True)),
+                ('counts', models.JSONField(help_text='problems, by kind')),
+                ('problems', models.JSONField(help_text='the first hundred of each kind')),
+                ('error', models.TextField(blank=True)),
+                ('verified_size', models.BigIntegerField(default=0)),
+                ('verified_at', models.DateTimeField(null=True)),
+                ('verified_checkpoint', models.CharField(blank=True, help_text='SHA-256 of its note', max_length=64)),
+            ],
+            options={
+                'default_permissions': (),
+            },
+        ),
     ]

@@ -6,7 +6,7 @@ from django.db import DatabaseError
 
 from compliance import services
 from compliance.models import Result, State
-from opssight.kernel.actor import Actor, acting
+from opssight.kernel.actor import acting, command
 from opssight.kernel.database import migrate_embedded
 
 MET, UNMET, BROKEN = 0, 1, 3
@@ -24,7 +24,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             migrate_embedded()
-            with acting(Actor(kind="command", label="manage.py evaluate_controls")):
+            with acting(command("evaluate_controls")):
                 results = services.evaluate_all()
         except DatabaseError as error:
             raise CommandError(f"The database can't be used: {error}", returncode=BROKEN) from None

@@ -1,6 +1,5 @@
 """Tags of every template: icons, severities, states, times and numbers, each drawn the same way everywhere."""
 
-import re
 from datetime import UTC, datetime, timedelta
 from textwrap import dedent
 from typing import Any
@@ -13,6 +12,8 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
+from accounts.logins.devices import described
+from accounts.strength import DEMANDS, NAMES
 from audit.models import AuditEntry
 from audit.search import ACTIONS
 from opssight.console import icons
@@ -182,6 +183,8 @@ def in_minutes(length: timedelta) -> str:
 # --- words --------------------------------------------------------------------------------------------------------
 
 register.filter("figure", figure)
+register.filter("factor_name", lambda level: NAMES.get(level, level))
+register.filter("factor_demand", lambda level: DEMANDS.get(level, level))
 
 
 @register.filter
@@ -219,26 +222,9 @@ def resolved(target: str) -> str:
     return resolve_url(target)
 
 
-_BROWSERS = (("Edg", "Edge"), ("OPR", "Opera"), ("Firefox", "Firefox"), ("Chrome", "Chrome"), ("Version", "Safari"))
-_SYSTEMS = (
-    ("Android", "Android"),
-    ("iPhone", "iPhone"),
-    ("iPad", "iPad"),
-    ("Windows", "Windows"),
-    ("Mac OS X", "macOS"),
-    ("Linux", "Linux"),
-)
-
-
 @register.filter
 def browser(user_agent: str) -> str:
-    """Enough of a browser's claim about itself to know one's own device by it."""
-    version = next((m for name, _ in _BROWSERS if (m := re.search(rf"({name})/(\d+)", user_agent))), None)
-    system = next((label for name, label in _SYSTEMS if name in user_agent), "")
-    if version is None:
-        return user_agent[:40]
-    name = f"{dict(_BROWSERS)[version[1]]} {version[2]}"
-    return f"{name}, {system}" if system else name
+    return described(user_agent)
 
 
 # --- the page -----------------------------------------------------------------------------------------------------
@@ -293,8 +279,8 @@ def place(entry: AuditEntry) -> str:
 
 @register.filter
 def about(entry: AuditEntry) -> str:
-    """What an entry is about; where it is no object of ours, the name that was tried."""
-    return entry.object_repr or str(entry.details.get("name", "")) or entry.resource_id
+    """What an entry is about; where it is no object of ours, the name that was tried; of a list, the kind."""
+    return entry.object_repr or str(entry.details.get("name", "")) or entry.resource_id or entry.resource_type
 
 
 @register.filter
@@ -316,6 +302,15 @@ HAPPENINGS = {
     "sessions:started": "Signed in",
     "sessions:ended": "Signed out",
     "sessions:refused": "Wrong password",
+    "sessions:revoked": "Session ended",
+    "sessions:new_device": "Signed in on a new device",
+    "sessions:disowned": "“This was not me”",
+    "tokens:issued": "Token made",
+    "tokens:refreshed": "Token refreshed",
+    "tokens:replayed": "Refresh token used twice",
+    "tokens:rotated": "Token replaced",
+    "tokens:revoked": "Token revoked",
+    "tokens:refused": "Token refused",
     "accounts:created": "Account made",
     "accounts:locked": "Locked after too many failures",
     "setup:issued": "Set-up link issued",

@@ -3,12 +3,14 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.contrib.auth.models import Group
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import User, normalise_email
-from opssight.kernel.access import permissions
+from opssight.kernel.access import decide, permissions, permitted
 from opssight.kernel.guards import guarded
 from rbac import grants
 from rbac.explain import NothingToExplain, effective, explain, find_object
@@ -24,17 +26,19 @@ def access(request: HttpRequest) -> HttpResponse:
     """The answer stands in the address, so that it can be sent to somebody."""
     now = timezone.now()
     email, action, about = (request.GET.get(name, "").strip() for name in ("user", "action", "object"))
+    pages = _group_pages(request.user)
     page: dict[str, Any] = {
         "email": email,
         "action": action,
         "about": about,
         "permissions": permissions(),
-        "ending": _ending(request.user, now + SOON),
+        "ending": [(row, _page_of(row, pages)) for row in _ending(request.user, now + SOON)],
         "stale": _stale(request.user, now - STALE),
         "now": now,
     }
     if email:
         page |= _answered(request.user, email, action, about)
+        page["holds"] = [(row, pages.get(row.group, "")) for row in page.get("holds", ())]
     return render(request, "console/access.html", page)
 
 
@@ -49,6 +53,19 @@ def _answered(asker: Any, email: str, action: str, about: str) -> dict[str, Any]
         except NothingToExplain as refusal:
             answer["problem"] = refusal.detail
     return answer
+
+
+def _group_pages(user: Any) -> dict[str, str]:
+    """The admin's page of each group, by name, for those who may open it."""
+    if not decide(user, "admin:enter").allowed:
+        return {}
+    rows = permitted(Group.objects.all(), user, "groups:read").values_list("name", "pk")
+    return {name: reverse("admin:auth_group_change", args=[pk]) for name, pk in rows}
+
+
+def _page_of(row: Any, pages: dict[str, str]) -> str:
+    group = getattr(row, "group", None)
+    return pages.get(group.name, "") if group is not None else ""
 
 
 def _ending(user: Any, before: datetime) -> list[Any]:

@@ -10,6 +10,7 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from opssight.kernel.access import RefusedByPolicy, StepUpNeeded, record_denial
 from opssight.kernel.errors import Refusal, problem_json
+from opssight.kernel.refusals import SAFE, record_refused_change
 
 
 def _answer(request: HttpRequest, status: int, title: str, detail: str) -> HttpResponse:
@@ -37,7 +38,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     return _answer(request, 500, "Our fault", detail)
 
 
-def _to_step_up(request: HttpRequest) -> HttpResponse:
+def _to_step_up(request: HttpRequest, level: str = "") -> HttpResponse:
     """To the second factor and back: to the page, or from a form or a fragment to the page that it stands on."""
     htmx: Any = getattr(request, "htmx", None)
     if htmx:
@@ -46,7 +47,8 @@ def _to_step_up(request: HttpRequest) -> HttpResponse:
         back = request.get_full_path()
     else:
         back = request.headers.get("Referer", "")  # the step-up page leads to addresses of ours only
-    address = f"{resolve_url('step-up')}?{urlencode({'next': back})}"
+    asked = {"next": back, **({"level": level} if level else {})}
+    address = f"{resolve_url('step-up')}?{urlencode(asked)}"
     return HttpResponseClientRedirect(address) if htmx else redirect(address)
 
 
@@ -63,8 +65,10 @@ class RefusalMiddleware:
         if isinstance(exception, RefusedByPolicy):
             record_denial(exception)
         if isinstance(exception, StepUpNeeded):
-            return _to_step_up(request)
+            return _to_step_up(request, exception.more.get("strength", ""))
         if isinstance(exception, Refusal):
+            if request.method not in SAFE and not isinstance(exception, RefusedByPolicy):
+                record_refused_change(request.user, exception.status, exception)
             title = "Not allowed" if exception.status == 403 else "Not done"
             return _answer(request, exception.status, title, exception.detail)
         return None

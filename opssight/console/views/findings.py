@@ -10,6 +10,7 @@ from opssight.console import readings
 from opssight.console.counting import ask
 from opssight.console.filters import Asked
 from opssight.console.lists import links, page_of
+from opssight.kernel import reads
 from opssight.kernel.guards import guarded
 from scanning.models import Asset, Finding, FindingQuerySet, Scan, Severity, Status
 from scanning.scanners import base
@@ -39,6 +40,7 @@ def findings(request: HttpRequest) -> HttpResponse:
 def finding(request: HttpRequest, uid: str) -> HttpResponse:
     """A page of its own, or the panel beside the queue that the script asks for."""
     row = get_object_or_404(_whole(Finding.objects.permitted(request.user, "findings:read")), uid=uid)
+    reads.note_object(row)
     template = "scanning/finding_panel.html" if request.htmx else "scanning/finding.html"  # type: ignore[attr-defined]
     return render(request, template, _opened(request, row))
 

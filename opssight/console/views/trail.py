@@ -24,6 +24,7 @@ from opssight.console.charts import calendar
 from opssight.console.counting import ask
 from opssight.console.filters import Asked
 from opssight.console.lists import links, page_by
+from opssight.kernel import reads
 from opssight.kernel.events import registry
 from opssight.kernel.guards import guarded
 from opssight.kernel.pagination import DEFAULT_LIMIT
@@ -65,7 +66,7 @@ def trail(request: HttpRequest) -> HttpResponse:
         return render(request, "audit/trail.html", {**context, "problems": problems}, status=400)
     conditions = form.conditions()
     search = Search(_entries(request), conditions)
-    page = page_by(request, partial(search.page, limit=DEFAULT_LIMIT))
+    page = page_by(request, AuditEntry, partial(search.page, limit=DEFAULT_LIMIT))
     context |= {
         "page": page,
         "limit": LIMIT,
@@ -84,6 +85,7 @@ def trail(request: HttpRequest) -> HttpResponse:
 def entry(request: HttpRequest, uid: str) -> HttpResponse:
     """A page of its own, or the row that unfolds below the entry."""
     row = get_object_or_404(_entries(request), uid=uid)
+    reads.note_object(row)
     if request.htmx:  # type: ignore[attr-defined]
         return render(request, "audit/entry_row.html", {"entry": row})
     leaf = getattr(row, "leaf", None)

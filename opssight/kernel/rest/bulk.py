@@ -10,6 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from opssight.kernel.access import record_denial
+from opssight.kernel.refusals import record_api_refusal
 from opssight.kernel.rest.problems import described
 from opssight.kernel.rest.serializers import StrictSerializer
 
@@ -65,5 +66,7 @@ def _one(index: int, item: Any, request: Request, act: Callable[..., models.Mode
     except Exception as error:
         status, detail, more = described(error)  # raises what is nobody's fault but ours
         record_denial(error)
+        if not dry_run:
+            record_api_refusal(request, request.parser_context.get("view"), status, error, more.get("errors", ()))
         return {"index": index, "ok": False, "uid": None, "status": status, "detail": detail, **more}
     return {"index": index, "ok": True, "uid": str(made.uid), "status": 201, "detail": ""}

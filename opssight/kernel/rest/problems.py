@@ -12,6 +12,7 @@ from rest_framework.views import set_rollback
 
 from opssight.kernel.access import Forbidden, record_denial, who_can_grant
 from opssight.kernel.errors import Refusal, problem
+from opssight.kernel.refusals import record_api_refusal
 
 NOT_VALID = "The request is not valid."
 
@@ -49,7 +50,7 @@ def described(error: Exception) -> tuple[int, str, dict[str, Any]]:
         case exceptions.ValidationError():
             return 400, NOT_VALID, {"errors": _by_name(error.detail)}
         case exceptions.APIException():
-            return error.status_code, str(error.detail), {}
+            return error.status_code, str(error.detail), getattr(error, "more", {})
     raise error
 
 
@@ -67,6 +68,7 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
         return None
     set_rollback()
     record_denial(error)
+    record_api_refusal(context["request"], context["view"], status, error, more.get("errors", ()))
     headers = {}
     if header := getattr(error, "auth_header", None):
         headers["WWW-Authenticate"] = header

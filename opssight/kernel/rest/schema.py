@@ -12,7 +12,7 @@ PROBLEM = {
     "description": "RFC 9457 problem details.",
     "required": ["type", "title", "status", "detail", "request_id"],
     "properties": {
-        "type": {"type": "string"},
+        "type": {"type": "string", "description": "about:blank, or on 401 which way a token is not taken."},
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string", "description": "What happened and what to do."},
@@ -45,7 +45,7 @@ class Schema(AutoSchema):
             parameters.append(OpenApiParameter("fields", str, description="Only these fields, comma-separated."))
         if "wait" in known:
             parameters.append(OpenApiParameter("wait", int, description="Wait up to so many seconds (30) for the end."))
-        if self.method == "POST":
+        if self.method == "POST" and not hasattr(self.view, "public"):
             text = "Makes a repeat safe for 24 hours: the same key and body have one effect."
             parameters.append(OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER, description=text))
         if self.method == "PATCH":
@@ -58,6 +58,8 @@ class Schema(AutoSchema):
     def get_description(self) -> str:  # type: ignore[override]
         """The action's own words, or the usual ones, and the permission it asks for."""
         view: Any = self.view
+        if hasattr(view, "public"):
+            return f"{inspect.getdoc(getattr(view, self.method.lower()))}\n\nFor anybody: {view.public}."
         action = getattr(view, "action", None) or ""
         own = type(view).__dict__.get(action)
         said = inspect.getdoc(own) if own is not None else None
@@ -90,4 +92,4 @@ class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-ca
     name = "token"
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
-        return {"type": "http", "scheme": "bearer", "bearerFormat": "ops_<key>_<secret>"}
+        return {"type": "http", "scheme": "bearer", "bearerFormat": "ops_<key>_<secret> or JWT"}

@@ -7,6 +7,7 @@ import time
 from typing import Any, ClassVar
 
 from django.db import models, transaction
+from django.http import Http404
 from django.urls import reverse
 from django_filters.rest_framework import DjangoFilterBackend
 from rest_framework import mixins
@@ -14,8 +15,10 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.encoders import JSONEncoder
+from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet
 
+from opssight.kernel import reads
 from opssight.kernel.errors import Refusal
 from opssight.kernel.guards import GuardedMixin
 from opssight.kernel.jobs import Job
@@ -63,9 +66,7 @@ class Resource(GuardedMixin, GenericViewSet[Any]):
         record, self._record = getattr(self, "_record", None), None
         if record is not None:
             idempotency.finish(record, response)
-        for name, value in getattr(request, "rate_limit_headers", {}).items():
-            response[name] = value
-        return response
+        return with_rates(request, response)
 
     def filter_queryset(self, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
         """Filters belong to lists, and building their form costs more than asking whether there is one."""
@@ -98,6 +99,34 @@ class Resource(GuardedMixin, GenericViewSet[Any]):
         return data, f'"{digest[:32]}"'
 
 
+class PublicView(APIView):
+    """For those who are nobody yet, under the same strictness and limits; `public` says why no permission is asked."""
+
+    resource: ClassVar[str]
+    public: ClassVar[str]
+    authentication_classes: Any = ()
+    permission_classes: Any = ()
+
+    @classmethod
+    def as_view(cls, **kwargs: Any) -> Any:
+        view = super().as_view(**kwargs)
+        view.public = cls.public  # type: ignore[attr-defined]
+        return view
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        check_parameters(request, set())
+
+    def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
+        return with_rates(request, super().finalize_response(request, response, *args, **kwargs))
+
+
+def with_rates(request: Any, response: Any) -> Any:
+    for name, value in getattr(request, "rate_limit_headers", {}).items():
+        response[name] = value
+    return response
+
+
 class List(mixins.ListModelMixin):
     pass
 
@@ -107,6 +136,7 @@ class Retrieve:
 
     def retrieve(self: Any, request: Request, *args: Any, **kwargs: Any) -> Response:
         obj = self.get_object()
+        reads.note_object(obj)
         if "fields" in request.query_params:  # a part of the object is not its version
             return Response(self.get_serializer(obj).data)
         data, etag = self.represent(obj)
@@ -168,7 +198,9 @@ class Delete:
 def _locked(view: Any, tags: list[str]) -> Any:
     """The object, in sight and allowed before it is locked; ChangedMeanwhile where its version is none of `tags`."""
     seen = view.get_object()
-    locked = view.queryset.model._default_manager.select_for_update().get(pk=seen.pk)
+    locked = type(seen)._default_manager.select_for_update().filter(pk=seen.pk).first()
+    if locked is None:  # gone since
+        raise Http404
     _, etag = view.represent(locked)
     if etag not in tags and "*" not in tags:
         raise ChangedMeanwhile("It was changed since you read it. Read it again, then decide.")

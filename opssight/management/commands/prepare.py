@@ -4,7 +4,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from accounts.services import issue_setup_link
-from opssight.kernel.actor import Actor, acting
+from opssight.kernel.actor import acting, command
 from opssight.kernel.database import migrate_embedded
 from rbac.services import has_administrator
 from scanning import targets
@@ -24,7 +24,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """The last line of the output is one JSON object, read by `up`."""
         migrate_embedded()
-        with acting(Actor(kind="command", label="manage.py up")):
+        with acting(command("up")):
             target, scan, problem = options["target"], None, None
             if target:
                 scan = request_scan(folder_asset(target), trigger=Scan.Trigger.FIRST)

@@ -128,6 +128,9 @@
   document.addEventListener("htmx:beforeRequest", (e) => {
     if (document.hidden && e.detail.elt.getAttribute("hx-trigger")?.startsWith("every")) e.preventDefault();
   });
+  document.addEventListener("htmx:configRequest", (e) => { // nobody need sit there, so it keeps no session from running out
+    if (e.detail.elt.getAttribute("hx-trigger")?.startsWith("every")) e.detail.headers["X-Background"] = "1";
+  });
   document.addEventListener("htmx:beforeSwap", (e) => {
     const { xhr, requestConfig: { elt } } = e.detail;
     kept = { id: e.detail.target.id, focus: document.activeElement?.id, open: all("details[open][id]", e.detail.target).map((d) => d.id), at: all(".scroll", e.detail.target).map((s) => s.scrollLeft) };

@@ -4,7 +4,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import QuerySet
 
-from opssight.kernel.actor import Actor, acting
+from opssight.kernel.actor import acting, command
 from opssight.kernel.database import migrate_embedded
 from scanning import services
 from scanning.models import Asset, Finding, Scan, ScanState
@@ -33,7 +33,7 @@ class Command(BaseCommand):
                 f"--scanners: unknown scanner {', '.join(unknown) or '(none)'}; known: {known}", returncode=2
             )
         migrate_embedded()
-        with acting(Actor(kind="command", label="manage.py scan")):
+        with acting(command("scan")):
             asset = services.folder_asset(options["path"])
             scans = [self._scan(asset, name) for name in names]
         open_findings = Finding.objects.unresolved().filter(asset=asset, scanner__in=names).order_by("-severity", "id")

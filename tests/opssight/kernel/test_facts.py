@@ -37,7 +37,7 @@ def test_the_facts():
         "time": "TimeOfDay",
         "account_kind": "Choice",
     }
-    assert facts.registry.keys() - facts._providers.keys() == {"posture_age", "risk_score"}
+    assert facts.registry.keys() - facts._providers.keys() == {"risk_score"}
 
 
 def test_a_second_registration_or_provider_is_refused(registry):

@@ -262,7 +262,7 @@ def test_losing_sight_of_a_fact_never_opens_a_door(given_rules, known, lost):
 
 
 def test_no_policies_no_word():
-    assert judged([], lambda: False).outcome == ""
+    assert judged([], lambda rule: False).outcome == ""
 
 
 # --- bad trees ---
@@ -287,7 +287,7 @@ FACTS = "account_kind, factor, factor_age, posture_age, risk_score, time, weekda
         (leaf("zone", "in", ["office"] * 51), "value: must be a list of 1 to 50 names"),
         (leaf("zone", "in", [["office"]]), "value: list is not one of"),
         (leaf("zone", "in", [None]), "value: NoneType is not one of"),
-        (leaf("factor", "at_least", "passkey"), "value: 'passkey' is not one of none, otp, token"),
+        (leaf("factor", "at_least", "retina"), "value: 'retina' is not one of message, none, otp, passkey, token"),
         (leaf("factor", "at_least", ["otp"]), "value: list is not one of"),
         (leaf("risk_score", "gt", "70"), "value: must be a whole number, not '70'"),
         (leaf("risk_score", "gt", True), "value: must be a whole number, not bool"),

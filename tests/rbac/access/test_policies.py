@@ -55,7 +55,7 @@ def test_the_life_of_a_policy(olga, token, office):
     ]
     rows = AuditEntry.objects.filter(resource_type="access.policy", event="").order_by("id")
     assert [entry.action for entry in rows] == [0, 1, 2]
-    assert rows[1].changes == {"enabled": ["True", "False"]}
+    assert rows[1].changes == {"enabled": [True, False]}
     assert all(entry.actor_id == olga.pk and entry.request_id for entry in [*told, *rows])
 
 

@@ -5,7 +5,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts.models import User, normalise_email
 from accounts.tokens.services import DEFAULT_DAYS, NotIssued, issue_token
-from opssight.kernel.actor import Actor, acting
+from opssight.kernel.actor import acting, command
 
 
 class Command(BaseCommand):
@@ -22,7 +22,7 @@ class Command(BaseCommand):
         if user is None:
             raise CommandError(f"there is no account {options['user']}", returncode=3)
         scopes = [scope.strip() for scope in options["scopes"].split(",") if scope.strip()]
-        with acting(Actor(kind="command", label="manage.py issue_token")):
+        with acting(command("issue_token")):
             try:
                 _, text = issue_token(user, name=options["name"], scopes=scopes, days=options["days"])
             except NotIssued as refusal:

@@ -2,7 +2,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from opssight.kernel.actor import Actor, acting
+from opssight.kernel.actor import acting, command
 from rbac.access.models import Policy
 from rbac.access.services import disable_policies
 
@@ -20,6 +20,6 @@ class Command(BaseCommand):
         unknown = sorted(set(names) - set(Policy.objects.values_list("name", flat=True)))
         if unknown:
             raise CommandError(f"there is no policy {', '.join(unknown)}", returncode=3)
-        with acting(Actor(kind="command", label="manage.py disable_policies")):
+        with acting(command("disable_policies")):
             disabled = disable_policies(None if options["all"] else names)
         self.stdout.write("\n".join(f"disabled: {name}" for name in disabled) or "nothing to disable")

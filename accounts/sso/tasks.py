@@ -1,0 +1,8 @@
+from celery import shared_task
+
+
+@shared_task(name="accounts.sso.tasks.purge_attempts")
+def purge_attempts() -> None:
+    from accounts.sso import services
+
+    services.purge()

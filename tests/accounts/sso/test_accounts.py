@@ -1,0 +1,645 @@
+"""Whose account a sign-in opens, what it is in, and how it ends."""
+
+import json
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group
+from django.core.exceptions import ValidationError
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+
+from accounts.logins.models import Login
+from accounts.models import User
+from accounts.pending import KEY as PENDING
+from accounts.sso import services
+from accounts.sso.models import ClaimRule, Identity, LogoutToken, Provider, ProviderLogin
+from accounts.sso.services import save_provider
+from audit.models import AuditEntry
+from rbac.access.models import FactorRule
+from rbac.models import RoleAssignment
+from rbac.services import assign_role, root_unit
+from tests.accounts.sso import broken as ways
+from tests.accounts.sso.broken import GONE, Broken, signed
+from tests.accounts.sso.conftest import SECRET, make_provider
+from tests.accounts.sso.test_checks import reason
+from tests.accounts.test_sign_in import code_for
+from tests.conftest import PASSWORD, enrolled, make_person, put
+from tests.rbac.access.test_factors import rule as factor_rule
+
+
+@pytest.fixture
+def acme(db: None, broken: Broken) -> Provider:
+    return make_provider(broken.issuer, domains=["example.org"])
+
+
+def linked(user: User, provider: Provider, subject: str = "person-1") -> Identity:
+    identity = Identity(user=user, provider=provider, name=provider.name, issuer=provider.subjects_of, subject=subject)
+    identity.claims = "{}"
+    identity.save()
+    return identity
+
+
+def change(provider: Provider, **values: Any) -> None:
+    provider.refresh_from_db()
+    for name, value in values.items():
+        setattr(provider, name, value)
+    save_provider(provider)
+
+
+def let_in(broken: Broken, user: User) -> Client:
+    """All the way, with our own second step."""
+    client = Client()
+    assert broken.walk(client)["Location"] == "/sign-in/second-step", reason()
+    device = enrolled(user)
+    type(device).objects.filter(pk=device.pk).update(last_step=-1)
+    assert client.post("/sign-in/second-step", {"code": code_for(device)}).status_code == 302
+    return client
+
+
+def password_is_taken(user: User) -> bool:
+    answer = Client().post("/sign-in", {"username": user.email, "password": PASSWORD})
+    assert answer.status_code in (302, 400)
+    return answer.status_code == 302
+
+
+# --- whose --------------------------------------------------------------------------------------------------------
+
+
+def test_an_account_with_the_same_address_is_not_taken_over(acme, broken, eve):
+    """Proved or not, trusted or not: only where all three are so is it linked without its owner."""
+    for trusts, proved, domains in (
+        (False, True, ["example.org"]),
+        (True, False, ["example.org"]),
+        (True, True, ["x.y"]),
+    ):
+        change(acme, trusts_email=trusts, creates_accounts=True, domains=domains)
+        broken.about["email_verified"] = proved
+        assert broken.walk().status_code == 400
+    broken.about["email_verified"] = "true"  # text is no proof
+    change(acme, domains=["example.org"])
+    assert broken.walk().status_code == 400
+    assert not Identity.objects.exists()
+    broken.about["email_verified"] = True
+    client = Client()
+    assert broken.walk(client).status_code == 302
+    assert client.session[PENDING]["user"] == eve.pk
+    assert Identity.objects.get().user == eve
+
+
+def test_a_second_provider_with_the_same_subject_and_address_takes_no_account(acme, broken, eve):
+    """Nor does a new row for the same issuer: there is one at most."""
+    linked(eve, acme)
+    put(Provider.objects.filter(pk=acme.pk), issuer="https://the-first.example", slug="first")
+    put(Identity.objects.all(), issuer="https://the-first.example")
+    second = make_provider(broken.issuer, domains=["example.org"], creates_accounts=True)
+    assert broken.walk().status_code == 400
+    assert "has not linked it" in reason()
+    with pytest.raises(ValidationError, match="one_provider_per_issuer"):
+        make_provider(second.issuer, slug="third")
+
+
+def test_what_the_page_says_is_the_same_with_and_without_an_account(acme, broken, eve):
+    def page(address: str) -> str:
+        broken.about["email"] = address
+        answer = broken.walk()
+        assert answer.status_code == 400
+        return answer.content.decode().replace(answer["X-Request-ID"], "")
+
+    assert page("eve@example.org") == page("nobody@example.org")
+
+
+def test_who_is_linked_is_known_by_subject_whatever_the_address(acme, broken, eve, olga):
+    linked(eve, acme)
+    broken.about["email"] = olga.email
+    client = Client()
+    broken.walk(client)
+    assert client.session[PENDING]["user"] == eve.pk
+
+
+def test_another_issuer_in_the_same_row_knows_nobody(acme, broken, eve):
+    linked(eve, acme)
+    put(Identity.objects.all(), issuer="https://the-one-before.example")
+    assert broken.walk().status_code == 400
+    assert "has not linked it" in reason()
+
+
+def test_a_new_account_is_made_where_the_row_says_so(acme, broken):
+    broken.about.update(email="Nora@Example.org", name="Nora N.")
+    assert broken.walk().status_code == 400
+    assert "makes no accounts" in reason()
+    change(acme, creates_accounts=True)
+    client = Client()
+    assert broken.walk(client)["Location"] == "/sign-in/second-step"
+    user = User.objects.get(email="nora@example.org")
+    assert (user.name, user.has_usable_password()) == ("Nora N.", False)
+    assert [held.role.key for held in RoleAssignment.objects.filter(user=user)] == ["employee"]
+    assert client.get("/sign-in/second-step")["Location"] == "/sign-in/enrol"
+    events = set(AuditEntry.objects.values_list("event", flat=True))
+    assert {"accounts:created", "sso:linked"} <= events
+
+
+@pytest.mark.parametrize("email", ["nora@evil.example", "nora@sub.example.org", "nora", "", "a\nb@example.org", 7])
+def test_no_account_is_made_for_an_address_elsewhere_or_none(acme, broken, email):
+    change(acme, creates_accounts=True)
+    broken.about["email"] = email
+    assert broken.walk().status_code == 400
+    assert not User.objects.exists()
+
+
+@pytest.mark.parametrize("how", ["deactivated", "a service"])
+def test_who_is_out_stays_out(acme, broken, eve, how):
+    linked(eve, acme)
+    values = {"is_active": False} if how == "deactivated" else {"kind": "service"}
+    put(User.objects.filter(pk=eve.pk), **values)
+    assert broken.walk().status_code == 400
+
+
+def test_sign_in_leads_to_the_page_asked_for_and_nowhere_else(acme, broken, eve):
+    linked(eve, acme)
+    for asked, led in (("/my-security", "/my-security"), ("https://evil.example/", "/")):
+        client = Client()
+        broken.answer(client, broken.begin(client, f"/sign-in/with/acme?next={asked}"))
+        device = enrolled(eve)
+        type(device).objects.update(last_step=-1)
+        assert client.post("/sign-in/second-step", {"code": code_for(device)})["Location"] == led
+
+
+# --- linking by the owner -----------------------------------------------------------------------------------------
+
+
+def test_the_owner_links_with_a_fresh_factor_and_a_yes(acme, broken, eve, client_for):
+    broken.about["email"] = "somebody@elsewhere.example"
+    assert client_for(eve).get("/my-security/links/acme/new")["Location"].startswith("/step-up")
+    client = client_for(eve, step_up=True)
+    assert 'href="/my-security/links/acme/new"' in client.get("/my-security").content.decode()
+    asked = broken.begin(client, "/my-security/links/acme/new")
+    assert broken.answer(client, asked)["Location"] == "/my-security/links/confirm"
+    assert not Identity.objects.exists()
+    assert "somebody@elsewhere.example" in client.get("/my-security/links/confirm").content.decode()
+    assert client.post("/my-security/links/confirm").status_code == 302
+    assert Identity.objects.get().user == eve
+    other = Client()
+    broken.walk(other)
+    assert other.session[PENDING]["user"] == eve.pk
+
+
+def test_a_person_of_the_provider_is_linked_once(acme, broken, eve, olga, client_for):
+    linked(olga, acme)
+    client = client_for(eve, step_up=True)
+    assert broken.answer(client, broken.begin(client, "/my-security/links/acme/new")).status_code == 400
+    assert "linked already" in reason()
+    assert client.get("/my-security/links/confirm")["Location"] == "/my-security"
+
+
+def test_a_link_begun_by_somebody_else_is_not_confirmed(acme, broken, eve, olga, client_for):
+    client = client_for(eve, step_up=True)
+    broken.answer(client, broken.begin(client, "/my-security/links/acme/new"))
+    waiting = client.session["sso_link"]
+    other = client_for(olga, step_up=True)
+    session = other.session
+    session["sso_link"] = waiting
+    session.save()
+    other.post("/my-security/links/confirm")
+    assert not Identity.objects.exists()
+
+
+def test_unlinking_ends_what_it_began(acme, broken, eve, client_for):
+    identity = linked(eve, acme)
+    session, mine = let_in(broken, eve), client_for(eve, step_up=True)
+    address = f"/my-security/links/{identity.uid}/remove"
+    assert client_for(make_person("Mallory"), step_up=True).post(address).status_code == 404
+    assert mine.post(address).status_code == 302
+    assert session.get("/my-security").status_code == 302
+    assert mine.get("/my-security").status_code == 200
+    assert broken.walk().status_code == 400
+
+
+# --- the second factor --------------------------------------------------------------------------------------------
+
+
+def test_the_providers_factor_counts_only_where_its_row_says_so(acme, broken, eve):
+    linked(eve, acme)
+    enrolled(eve)
+    broken.claims = {"amr": ["pwd", "mfa"], "acr": "phr"}
+    assert broken.walk()["Location"] == "/sign-in/second-step"
+    change(acme, factor_level="otp", factor_values=["mfa"])
+    client = Client()
+    assert broken.walk(client)["Location"] == "/"
+    assert client.get("/my-security").status_code == 200
+    login = Login.objects.get(user=eve)
+    assert (login.factors, login.level) == (["fed", "mfa"], "otp")
+    assert AuditEntry.objects.filter(event="sessions:started").count() == 1
+
+
+@pytest.mark.parametrize("said", [{"amr": ["pwd"]}, {"amr": GONE}, {"acr": "1"}, {"amr": {"mfa": 1}}, {"acr": ["mfa"]}])
+def test_what_is_not_said_does_not_count(acme, broken, eve, said):
+    linked(eve, acme)
+    change(acme, factor_level="otp", factor_values=["mfa"])
+    broken.claims = said
+    answer = broken.walk()
+    assert answer.status_code in (302, 400)
+    assert answer.get("Location", "/sign-in/second-step") == "/sign-in/second-step"
+    assert not Login.objects.exists()
+
+
+def test_userinfo_says_nothing_about_the_factor(acme, broken, eve):
+    """Only the signed token is about this sign-in."""
+    linked(eve, acme)
+    change(acme, factor_level="otp", factor_values=["mfa"])
+    broken.about["amr"] = ["mfa"]
+    assert broken.walk()["Location"] == "/sign-in/second-step"
+
+
+def test_a_role_that_asks_for_more_than_the_provider_gives_asks_for_ours(acme, broken, dev):
+    linked(dev, acme)
+    factor_rule(level="passkey")
+    assert FactorRule.objects.get().enabled
+    change(acme, factor_level="otp", factor_values=["mfa"])
+    broken.claims = {"amr": ["mfa"]}
+    assert broken.walk()["Location"] == "/sign-in/second-step"
+    change(acme, factor_level="passkey")
+    client = Client()
+    assert broken.walk(client)["Location"] == "/"
+    assert client.get("/findings").status_code == 200
+
+
+def test_a_session_on_the_providers_factor_ends_when_it_counts_no_more(acme, broken, eve):
+    linked(eve, acme)
+    change(acme, factor_level="otp", factor_values=["mfa"])
+    broken.claims = {"amr": ["mfa"]}
+    client = Client()
+    broken.walk(client)
+    assert client.get("/my-security").status_code == 200
+    change(acme, factor_level="", factor_values=[])
+    assert client.get("/my-security").status_code == 302
+
+
+# --- break-glass --------------------------------------------------------------------------------------------------
+
+
+def test_where_the_provider_is_the_only_way_the_marked_and_administrators_keep_theirs(acme, broken, eve, olga, adam):
+    for number, user in enumerate((eve, olga, adam)):
+        linked(user, acme, f"person-{number}")
+    assert password_is_taken(eve)
+    change(acme, is_only_way=True)
+    put(Identity.objects.filter(user=adam), keeps_password=True)
+    assert not password_is_taken(eve)
+    assert password_is_taken(olga)
+    factor_rule("administrator", level="passkey")  # what is asked of a request is not asked of the way in
+    assert password_is_taken(olga)
+    assert password_is_taken(adam)
+    assert password_is_taken(make_person("Ines"))  # whom it does not know
+    change(acme, is_enabled=False)
+    assert password_is_taken(eve)
+
+
+def test_no_other_way_goes_around_the_only_one(acme, broken, eve):
+    from accounts.services import issue_setup_link
+    from tests.accounts.test_ways_in import app_code, by_code
+
+    linked(eve, acme)
+    code = app_code(eve)
+    halfway = Client()
+    halfway.post("/sign-in", {"username": eve.email, "password": PASSWORD})
+    change(acme, is_only_way=True)
+    assert halfway.post("/sign-in/second-step", {"code": code})["Location"] == "/sign-in"
+    assert by_code(eve, code).status_code == 401
+    link = Client()
+    new = "another long enough passphrase"
+    link.post(issue_setup_link(eve), {"password": new, "again": new})
+    assert link.post("/sign-in/second-step", {"code": code})["Location"] == "/sign-in"
+    assert not Login.objects.exists()
+    let_in(broken, eve)
+
+
+def test_nor_does_a_passkey(acme, broken, eve, client_for):
+    from tests.accounts.mfa.test_passkeys import options, sign_in
+    from tests.accounts.test_ways_in import passkey
+
+    key = passkey(eve, client_for)
+    linked(eve, acme)
+    client = Client()
+    assert sign_in(client, key.use(options(client, "any"))) == 302
+    change(acme, is_only_way=True)
+    client = Client()
+    assert sign_in(client, key.use(options(client, "any"))) == 400
+
+
+# --- groups -------------------------------------------------------------------------------------------------------
+
+
+def rule(acme: Provider, value: str, name: str, **more: Any) -> ClaimRule:
+    group, _ = Group.objects.get_or_create(name=name)
+    values = {"claim": "groups", "is_enabled": True, **more}
+    return ClaimRule.objects.create(provider=acme, value=value, group=group, **values)
+
+
+def names(user: User) -> list[str]:
+    return sorted(user.groups.values_list("name", flat=True))
+
+
+def test_claims_put_people_into_groups_and_take_them_out_again(acme, broken, eve):
+    linked(eve, acme)
+    rule(acme, "eng", "Engineers")
+    rule(acme, "all", "Everybody")
+    rule(acme, "boss", "Leads", claim="realm_access.roles")
+    rule(acme, "eng", "Drafted", is_enabled=False)
+    by_hand = Group.objects.create(name="By hand")
+    eve.groups.add(by_hand)
+    broken.about.update(groups=["eng", "all", 7], realm_access={"roles": "boss"})
+    broken.walk()
+    assert names(eve) == ["By hand", "Engineers", "Everybody", "Leads"]
+    broken.about.update(groups="all", realm_access=[])
+    broken.walk()
+    assert names(eve) == ["By hand", "Everybody"]
+    changes = AuditEntry.objects.filter(event="sso:groups_changed").order_by("id")
+    assert changes.count() == 2
+
+
+def test_a_place_given_by_hand_is_not_taken_by_a_rule(acme, broken, eve):
+    linked(eve, acme)
+    rule(acme, "eng", "Engineers")
+    eve.groups.add(Group.objects.get())
+    broken.about["groups"] = ["eng"]
+    broken.walk()
+    broken.about["groups"] = []
+    broken.walk()
+    assert names(eve) == ["Engineers"]
+
+
+def test_leaving_a_group_ends_other_sessions_and_the_right_at_once(acme, broken, eve):
+    linked(eve, acme)
+    made = rule(acme, "eng", "Engineers")
+    held = RoleAssignment(
+        group=made.group, reason="x", unit=root_unit(), role=assign_role(eve, "developer", reason="x").role
+    )
+    RoleAssignment.objects.filter(user=eve, role=held.role).delete()
+    held.save()
+    broken.about["groups"] = ["eng"]
+    first = let_in(broken, eve)
+    assert first.get("/findings").status_code == 200
+    broken.about["groups"] = []
+    second = let_in(broken, eve)
+    assert first.get("/findings").status_code == 302
+    assert second.get("/findings").status_code == 403
+
+
+def test_the_rehearsal_says_who_would_join_and_leave_and_changes_nothing(acme, broken, eve, tmp_path):
+    linked(eve, acme)
+    old = rule(acme, "eng", "Engineers")
+    broken.about["groups"] = ["eng", "sec"]
+    broken.walk()
+    old.delete()
+    rule(acme, "sec", "Security", is_enabled=False)
+
+    def rehearse(*more: str) -> str:
+        call_command("rehearse_claims", "--provider", "acme", *more, stdout=(out := StringIO()))
+        return out.getvalue().strip()
+
+    assert rehearse() == "eve@example.org joins Security leaves Engineers"
+    assert names(eve) == ["Engineers"]
+    file = tmp_path / "claims.json"
+    file.write_text(json.dumps({"groups": "sec"}))
+    assert rehearse("--claims", str(file)) == "in Security"
+    file.write_text("[]")
+    with pytest.raises(CommandError, match="no JSON object"):
+        rehearse("--claims", str(file))
+    with pytest.raises(CommandError, match="no provider"):
+        call_command("rehearse_claims", "--provider", "nobody")
+
+
+def test_nobody_lets_a_provider_give_what_they_could_not_give(acme, client_for):
+    head = make_person("Head", "administrator")
+    group = Group.objects.create(name="Officers")
+    officer = assign_role(make_person("X"), "officer", reason="x").role
+    RoleAssignment.objects.create(group=group, role=officer, unit=root_unit(), reason="x")
+    plain = Group.objects.create(name="Plain")
+    client = client_for(head, step_up=True)
+
+    def add(group: Group) -> int:
+        data = {"provider": acme.pk, "claim": "groups", "value": "v", "group": group.pk, "is_enabled": "on"}
+        client.post("/admin/sso/claimrule/add/", data)
+        return ClaimRule.objects.filter(group=group).count()
+
+    assert add(group) == 0
+    assert add(plain) == 1
+
+
+def test_claims_are_kept_encrypted_and_the_secret_too(acme, broken, eve):
+    linked(eve, acme)
+    broken.about["groups"] = ["a-telling-group"]
+    broken.walk()
+    assert json.loads(Identity.objects.get().claims)["groups"] == ["a-telling-group"]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT claims_encrypted FROM sso_identity")
+        assert "telling" not in cursor.fetchone()[0]
+        cursor.execute("SELECT client_secret_encrypted FROM sso_provider")
+        assert SECRET not in cursor.fetchone()[0]
+    assert not AuditEntry.objects.filter(changes__icontains=SECRET).exists()
+
+
+# --- the end ------------------------------------------------------------------------------------------------------
+
+
+def told(token: str, slug: str = "acme") -> Any:
+    return Client(enforce_csrf_checks=True).post(f"/sign-in/with/{slug}/logout", {"logout_token": token})
+
+
+def test_the_provider_ends_one_session_by_sid_and_all_by_subject(acme, broken, eve, client_for):
+    linked(eve, acme)
+    own = client_for(eve)
+    sessions = []
+    for number in range(3):
+        broken.claims = {"sid": f"sid-{number}"}
+        sessions.append(let_in(broken, eve))
+    assert told(broken.logout_token(sid="sid-1", sub=GONE)).status_code == 200
+    assert [session.get("/my-security").status_code for session in sessions] == [200, 302, 200]
+    assert told(broken.logout_token()).status_code == 200
+    assert [session.get("/my-security").status_code for session in sessions] == [302, 302, 302]
+    assert own.get("/my-security").status_code == 200  # which it did not begin
+    assert AuditEntry.objects.filter(event="sso:ended_by_provider").count() == 2
+
+
+LOGOUT: dict[str, Any] = {
+    "iss wrong": {"iss": "https://evil.example"},
+    "aud wrong": {"aud": "another"},
+    "iat old": {"iat": 1_700_000_000},
+    "iat missing": {"iat": GONE},
+    "expired": {"exp": 1_700_000_000},
+    "exp missing": {"exp": GONE},
+    "no event": {"events": GONE},
+    "another event": {"events": {"http://schemas.openid.net/event/other": {}}},
+    "event no object": {"events": {"http://schemas.openid.net/event/backchannel-logout": 1}},
+    "with nonce": {"nonce": "n"},
+    "no jti": {"jti": GONE},
+    "about nobody": {"sub": GONE},
+    "sub a number": {"sub": 7},
+    "alg none": {"sign": ways.unsigned},
+    "HS256 with the public key": {"sign": ways.with_public_key},
+    "HS256 with the client secret": {"sign": ways.with_client_secret},
+    "tampered": {"sign": ways.tampered},
+    "kid unknown": {"sign": lambda claims: signed(claims, ways.KEYS["unlisted"])},
+    "an ID token": {"sign": lambda claims: signed(claims, typ="at+jwt")},
+}
+
+
+@pytest.mark.parametrize("what", LOGOUT)
+def test_a_logout_token_that_is_none_ends_nothing(acme, broken, eve, what):
+    linked(eve, acme)
+    session = let_in(broken, eve)
+    answer = told(broken.logout_token(**LOGOUT[what]))
+    assert (answer.status_code, answer.json()) == (400, {"error": "invalid_request"})
+    assert session.get("/my-security").status_code == 200
+    assert AuditEntry.objects.filter(event="sso:logout_refused").count() == 1
+
+
+def test_a_logout_token_counts_once_until_it_is_forgotten_when_it_is_too_old(acme, broken, eve):
+    linked(eve, acme)
+    token = broken.logout_token()
+    assert told(token).status_code == 200
+    assert told(token).status_code == 400
+    services.purge()
+    assert LogoutToken.objects.count() == 1
+    LogoutToken.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    services.purge()
+    assert not LogoutToken.objects.exists()
+    assert told("").status_code == told("x" * 50_000).status_code == 400
+
+
+def test_sign_out_offers_the_way_out_there_and_not_where_the_provider_has_none(acme, broken, eve):
+    linked(eve, acme)
+    client = let_in(broken, eve)
+    assert client.post("/sign-out")["Location"] == "/signed-out"
+    page = client.get("/signed-out").content.decode()
+    assert f'href="{broken.issuer}/end?id_token_hint=' in page
+    assert "post_logout_redirect_uri=http%3A%2F%2Flocalhost%3A8000%2Fsigned-out" in page
+    assert "and of Acme ID" not in client.get("/signed-out?state=forged").content.decode()
+    change(acme, logs_out_there=False)
+    assert let_in(broken, eve).post("/sign-out")["Location"] == "/sign-in"
+    assert "Close the browser" in Client().get("/signed-out").content.decode()
+
+
+def test_switching_a_provider_off_or_deleting_it_ends_what_it_began(acme, broken, eve, olga, client_for):
+    linked(eve, acme)
+    session = let_in(broken, eve)
+    change(acme, is_enabled=False)
+    assert session.get("/my-security").status_code == 302
+    change(acme, is_enabled=True)
+    session = let_in(broken, eve)
+    client = client_for(olga, step_up=True)
+    client.post(f"/admin/sso/provider/{acme.pk}/delete/", {"post": "yes"})
+    assert not Provider.objects.exists()
+    assert not ProviderLogin.objects.exists()
+    assert session.get("/my-security").status_code == 302
+
+
+# --- plain OAuth 2.0 ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hub(db: None, broken: Broken) -> Provider:
+    broken.about = {"id": 4711, "login": "eve", "name": "Eve", "email": "eve@example.org"}
+    broken.token = {"id_token": GONE}
+    return make_provider(
+        "", kind="oauth2", scope="read:user", client_auth="client_secret_post",
+        authorize_url=f"{broken.issuer}/authorize", token_url=f"{broken.issuer}/token",
+        userinfo_url=f"{broken.issuer}/me", domains=["example.org"],
+    )  # fmt: skip
+
+
+def test_a_plain_oauth_provider_knows_people_by_their_number(hub, broken, eve):
+    linked(eve, hub, "4711")
+    client = Client()
+    assert broken.walk(client, iss=GONE)["Location"] == "/sign-in/second-step", reason()
+    assert client.session[PENDING]["user"] == eve.pk
+    _, _, headers, body = next(call for call in broken.asked if call[1] == "/token")
+    assert "Authorization" not in headers
+    assert f"client_secret={SECRET}" in body
+    assert broken.paths() == ["/token", "/me"]
+
+
+@pytest.mark.parametrize("number", [GONE, None, True, 4.5, "", {"id": 1}])
+def test_without_a_number_nobody_is_known(hub, broken, eve, number):
+    linked(eve, hub, "4711")
+    broken.about["id"] = number
+    assert broken.walk(iss=GONE).status_code == 400
+
+
+def test_its_address_is_proved_by_its_list_alone(hub, broken, eve):
+    change(hub, trusts_email=True)
+    assert broken.walk(iss=GONE).status_code == 400
+    change(hub, emails_url=f"{broken.issuer}/emails")
+    for listed in (
+        [], {}, [7], [{"email": eve.email, "primary": True, "verified": False}],
+        [{"email": eve.email, "primary": False, "verified": True}],
+    ):  # fmt: skip
+        broken.emails = listed
+        assert broken.walk(iss=GONE).status_code == 400
+    broken.emails = [{"email": eve.email, "primary": True, "verified": True}]
+    assert broken.walk(iss=GONE).status_code == 302
+    assert Identity.objects.get().subject == "4711"
+
+
+def test_an_error_told_with_a_200_as_github_does(hub, broken):
+    broken.answers["/token"] = lambda handler: ways.send(handler, {"error": "bad_verification_code"})
+    assert broken.walk(iss=GONE).status_code == 400
+    assert "bad_verification_code" in reason()
+
+
+# --- the row ------------------------------------------------------------------------------------------------------
+
+GOOD = {
+    "name": "New ID", "slug": "new", "kind": "oidc", "is_enabled": "on", "issuer": "https://id.example",
+    "client_id": "opssight", "secret": "s3cret-of-new", "client_auth": "client_secret_basic", "scope": "openid email",
+    "subject_claim": "id", "domains": "Example.org @example.com", "logs_out_there": "on",
+}  # fmt: skip
+BAD = {
+    "no secret": {"secret": ""},
+    "plain http": {"issuer": "http://id.example"},
+    "no issuer": {"issuer": ""},
+    "issuer with a query": {"issuer": "https://id.example/?a=1"},
+    "issuer with a password": {"issuer": "https://a:b@id.example"},
+    "without openid": {"scope": "email"},
+    "accounts without domains": {"creates_accounts": "on", "domains": ""},
+    "factor without values": {"factor_level": "otp"},
+    "OAuth 2.0 without addresses": {"kind": "oauth2"},
+    "secret with a space in another script": {"secret": "пароль"},
+}
+
+
+def test_an_administrator_makes_one_and_its_secret_is_never_shown(olga, client_for, db):
+    client = client_for(olga, step_up=True)
+    assert client.post("/admin/sso/provider/add/", GOOD).status_code == 302
+    made = Provider.objects.get()
+    assert (made.domains, made.client_secret) == (["example.org", "example.com"], "s3cret-of-new")
+    page = client.get(f"/admin/sso/provider/{made.pk}/change/").content.decode()
+    assert "s3cret" not in page
+    assert "http://localhost:8000/sign-in/with/new/back" in page
+    assert (
+        client.post(f"/admin/sso/provider/{made.pk}/change/", {**GOOD, "secret": "", "name": "Newer"}).status_code
+        == 302
+    )
+    made.refresh_from_db()
+    assert (made.name, made.client_secret) == ("Newer", "s3cret-of-new")
+    assert AuditEntry.objects.filter(event="providers:changed").count() == 2
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_one_that_could_not_be_trusted_is_not_saved(olga, client_for, what):
+    answer = client_for(olga, step_up=True).post("/admin/sso/provider/add/", {**GOOD, **BAD[what]})
+    assert answer.status_code == 200
+    assert not Provider.objects.exists()
+
+
+def test_an_officer_reads_and_changes_nothing(acme, client_for):
+    client = client_for(make_person("Otto", "officer"), step_up=True)
+    page = client.get(f"/admin/sso/provider/{acme.pk}/change/")
+    assert page.status_code == 200
+    assert client.post("/admin/sso/provider/add/", GOOD).status_code == 403
+    assert client.post(f"/admin/sso/provider/{acme.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert Provider.objects.count() == 1
