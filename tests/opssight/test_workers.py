@@ -283,6 +283,7 @@ def test_a_killed_process_of_the_pool_leaves_no_worker_that_takes_jobs_and_does_
 
 
 def test_a_worker_that_is_asked_to_stop_does_so_within_seconds_and_had_no_complaint(broker):
+    broker.kill_workers()  # those of other tests may have reason to complain
     broker.have_workers(1)
     name, worker = broker.workers.popitem()
     worker.terminate()
