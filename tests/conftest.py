@@ -26,6 +26,7 @@ from audit import guard
 from audit.models import AuditEntry
 from opssight.kernel.events import COMMAND_RUN, bulk_record, bulk_write
 from rbac.services import assign_role
+from tests.mail import MailServer
 
 PASSWORD = "a long enough passphrase"
 
@@ -132,6 +133,16 @@ def _numbers_begin_anew(django_db_blocker: Any) -> Iterator[None]:
     if connection.vendor == "sqlite":
         with django_db_blocker.unblock(), connection.cursor() as cursor:
             cursor.execute("DELETE FROM sqlite_sequence WHERE name = %s", [AuditEntry._meta.db_table])
+
+
+@pytest.fixture
+def mail_server(settings) -> Iterator[MailServer]:
+    here = MailServer()
+    here.controller.start()
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", here.port
+    yield here
+    here.controller.stop()
 
 
 @pytest.fixture(autouse=True)

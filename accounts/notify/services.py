@@ -148,7 +148,7 @@ def _send(notice: Notice) -> None:
 
 
 def _not_sent(notice: Notice, delivery: Delivery, error: Exception) -> None:
-    detail, at = _described(error), timezone.now()
+    detail, at = described(error), timezone.now()
     is_last = notice.attempts >= Notice.max_attempts
     again_at = at + WAITS[min(notice.attempts, len(WAITS)) - 1]
     if _is_final(error) or is_last:
@@ -175,7 +175,8 @@ def _is_final(error: Exception) -> bool:
     return isinstance(error, ValueError | Undecryptable) and not isinstance(error, OSError)
 
 
-def _described(error: Exception) -> str:
+def described(error: Exception) -> str:
+    """Why a mail was not sent, in the server's words where it had some."""
     match error:
         case SMTPRecipientsRefused():
             said = "; ".join(f"{code} {_decoded(text)}" for code, text in error.recipients.values())

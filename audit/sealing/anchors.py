@@ -1,7 +1,7 @@
 """Anchors: copies of the checkpoints in places that this installation does not rule.
 
 Only what is outside shows that the log was rolled back, emptied, or written anew with a stolen key. An anchor gets each
-checkpoint, in order and at least once; one that was away gets what it missed.
+checkpoint, in order and at least once; one that was away gets what it missed. A mailbox gets the newest, once an hour.
 """
 
 import fcntl
@@ -15,13 +15,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
+from smtplib import SMTPException
 from typing import Protocol
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.core.mail import EmailMessage
 from django.db.models import Max
 from django.utils import timezone
 
+from accounts.notify.services import described
 from audit.sealing.events import ANCHOR_FAILED, ANCHOR_RECOVERED
 from audit.sealing.models import Checkpoint, Delivery
 from opssight.kernel import outgoing
@@ -39,7 +42,10 @@ class AnchorFailed(Exception):
 
 
 class Anchor(Protocol):
+    """With a `pause`, it takes the newest checkpoint alone, and the next one that long after."""
+
     name: str
+    pause: timedelta | None
 
     def send(self, checkpoints: Sequence[Checkpoint]) -> None:
         """Take them all, oldest first, or raise AnchorFailed. They may have come before."""
@@ -51,6 +57,8 @@ def configured() -> list[Anchor]:
         anchors.append(FileAnchor(Path(settings.ANCHOR_FILE)))
     if settings.ANCHOR_URL:
         anchors.append(WebhookAnchor(settings.ANCHOR_URL, settings.ANCHOR_SECRET))
+    if settings.ANCHOR_MAIL:
+        anchors.append(MailAnchor(settings.ANCHOR_MAIL))
     return anchors
 
 
@@ -63,6 +71,7 @@ class FileAnchor:
     """A file that is only appended to: on a disk of another machine, or one that may not be rewritten (`chattr +a`)."""
 
     TAIL = 131_072  # holds more than a batch
+    pause: timedelta | None = None
 
     def __init__(self, path: Path) -> None:
         self.path, self.name = path, f"file {path}"
@@ -91,6 +100,8 @@ class WebhookAnchor:
     """Posts JSON lines. `OpsSight-Signature: t=SECONDS,v1=HEX` is HMAC-SHA256, by the shared secret, over
     `SECONDS.BODY`."""
 
+    pause: timedelta | None = None
+
     def __init__(self, url: str, secret: str) -> None:
         self.url, self.secret, self.name = url, secret, f"webhook {urlsplit(url).hostname}"
 
@@ -104,6 +115,36 @@ class WebhookAnchor:
             raise AnchorFailed(str(error)) from None
         if not answer.is_success:
             raise AnchorFailed(f"{urlsplit(self.url).hostname} answers {answer.status_code}")
+
+
+MAIL = """The trail of {url} holds {size} entries, and this is its signed state.
+
+Keep this mail where nobody who runs that server can delete it. To hold the trail against it, give the attached file to
+verify.py or to `manage.py verify_trail` with --anchor.
+"""
+
+
+class MailAnchor:
+    """A mailbox outside. Deliveries are an outbox already, so the mail goes straight to the server."""
+
+    pause: timedelta | None = timedelta(hours=1)
+
+    def __init__(self, address: str) -> None:
+        self.address, self.name = address, f"mail {address}"
+
+    def send(self, checkpoints: Sequence[Checkpoint]) -> None:
+        size = f"{checkpoints[-1].size:,}"
+        mail = EmailMessage(
+            f"Trail of {urlsplit(settings.BASE_URL).hostname}: {size} entries",
+            MAIL.format(url=settings.BASE_URL, size=size),
+            to=[self.address],
+            attachments=[("checkpoint.jsonl", lines(checkpoints), "application/octet-stream")],
+            headers={"Auto-Submitted": "auto-generated"},  # RFC 3834 §5
+        )
+        try:
+            mail.send()
+        except (OSError, SMTPException) as error:
+            raise AnchorFailed(described(error)) from None
 
 
 # --- delivery -------------------------------------------------------------------------------------------------------
@@ -126,14 +167,19 @@ def deliver() -> int:
 
 
 def _enqueue(anchor: Anchor) -> None:
-    """A row for each checkpoint that the anchor has none for; a new anchor gets all there are."""
-    known = Delivery.objects.filter(anchor=anchor.name).aggregate(newest=Max("checkpoint"))["newest"] or 0
-    now = timezone.now()
+    """A row for each checkpoint that the anchor has none for; a new anchor gets all there are, or the newest."""
+    rows, now = Delivery.objects.filter(anchor=anchor.name), timezone.now()
+    known = rows.aggregate(newest=Max("checkpoint"))["newest"] or 0
+    if anchor.pause:
+        if rows.waiting().exists() or rows.filter(at__gt=now - anchor.pause).exists():
+            return
+        newest = Checkpoint.objects.newest()
+        known = max(known, newest.pk - 1) if newest else known
     while pks := list(
         Checkpoint.objects.filter(pk__gt=known).order_by("pk").values_list("pk", flat=True)[: 10 * BATCH]
     ):
-        rows = [Delivery(checkpoint_id=pk, anchor=anchor.name, next_try=now) for pk in pks]
-        Delivery.objects.bulk_create(rows, ignore_conflicts=True)  # another sealer may do the same
+        new = [Delivery(checkpoint_id=pk, anchor=anchor.name, next_try=now) for pk in pks]
+        Delivery.objects.bulk_create(new, ignore_conflicts=True)  # another sealer may do the same
         known = pks[-1]
 
 
@@ -180,16 +226,17 @@ class Anchored:
 
 def anchored() -> list[Anchored]:
     """The state of each anchor that is set; none is set: the log is not anchored, and says so."""
-    return [_state(anchor.name) for anchor in configured()]
+    return [_state(anchor) for anchor in configured()]
 
 
-def _state(name: str) -> Anchored:
-    rows = Delivery.objects.filter(anchor=name).select_related("checkpoint").order_by("checkpoint")
+def _state(anchor: Anchor) -> Anchored:
+    rows = Delivery.objects.filter(anchor=anchor.name).select_related("checkpoint").order_by("checkpoint")
     held, oldest = rows.exclude(at=None).last(), rows.waiting().first()
     known = rows.last()
-    unknown = Checkpoint.objects.filter(pk__gt=known.checkpoint_id if known else 0).count()
+    coming = Checkpoint.objects.filter(pk__gt=known.checkpoint_id if known else 0)
+    unknown = int(not known and coming.exists()) if anchor.pause else coming.count()
     return Anchored(
-        anchor=name,
+        anchor=anchor.name,
         size=held.checkpoint.size if held else 0,
         checkpoint=held.checkpoint_id if held else None,
         at=held.at if held else None,

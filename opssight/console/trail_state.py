@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.conf import settings
 from django.utils import timezone
 
+from audit.sealing.anchors import configured
 from audit.sealing.models import Checkpoint, Delivery, Pending, Verification
 from audit.sealing.verification import verifier_digest
 from opssight.console.counting import CAP
@@ -92,7 +92,7 @@ def _told(problems: Iterable[dict[str, Any]]) -> list[str]:
 
 
 def _anchored(newest: Checkpoint | None, now: datetime) -> Reading:
-    if not (settings.ANCHOR_FILE or settings.ANCHOR_URL):
+    if not configured():
         return Reading("off", "not anchored")
     taken = Delivery.objects.exclude(at=None).select_related("checkpoint").order_by("-checkpoint").first()
     failing = Delivery.objects.waiting().exclude(error="").order_by("-checkpoint").first()

@@ -250,6 +250,16 @@ def mail(name: str) -> dict[str, Any]:
     }
 
 
+def mailbox(name: str, *, server: bool) -> str:
+    """A mail address, or ""; of use only where mail has a `server`."""
+    value = text(name, "").strip()
+    if value and not re.fullmatch(r"[^@\s,;<>]+@[^@\s,;<>]+", value):
+        raise _stop(name, "must be one mail address, such as auditor@example.org")
+    if value and not server:
+        raise _stop(name, "needs a mail server: name one in OPSSIGHT_SMTP_URL")
+    return value
+
+
 def readable(name: str) -> Path | None:
     """The file that `name` gives, which must be there to be read; None where it is unset."""
     value = os.environ.get(name, "")

@@ -3,17 +3,14 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
-from email import message_from_bytes
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
 from django.core.exceptions import ValidationError
 from django.core.mail import EmailMessage
 from django.db import transaction
@@ -33,45 +30,9 @@ from audit.models import AuditEntry
 from opssight.kernel import jobs
 from opssight.settings.env import BASE_DIR
 from tests.conftest import letters, make_person, put
+from tests.mail import unused_port
 
 pytestmark = pytest.mark.django_db
-
-
-def unused_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
-
-
-class Server:
-    """Receives mail on loopback. `answer` is what it says to a recipient, `on_text` what it does before it says 250."""
-
-    def __init__(self) -> None:
-        self.received: list[Any] = []
-        self.answer = "250 OK"
-        self.on_text: Callable[[], None] = lambda: None
-        self.port = unused_port()
-        self.controller = Controller(self, hostname="127.0.0.1", port=self.port)
-
-    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:
-        if self.answer.startswith("250"):
-            envelope.rcpt_tos.append(address)
-        return self.answer
-
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
-        self.received.append(message_from_bytes(envelope.content))
-        self.on_text()
-        return "250 OK"
-
-
-@pytest.fixture
-def server(settings) -> Iterator[Server]:
-    here = Server()
-    here.controller.start()
-    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
-    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", here.port
-    yield here
-    here.controller.stop()
 
 
 def told(user: User | str = "anchor@example.org", **more: Any) -> Notice:
@@ -114,14 +75,14 @@ def test_it_goes_to_the_broker_as_an_id_after_the_commit(eve, monkeypatch, djang
     assert sent == [("accounts.notify.tasks.deliver", [notice.pk])]
 
 
-def test_its_text_is_encrypted_and_erased_once_it_is_sent(server, eve):
+def test_its_text_is_encrypted_and_erased_once_it_is_sent(mail_server, eve):
     notice = told(eve)
     raw = Notice.objects.values_list("text_encrypted", flat=True)
     assert raw[0].startswith("v1.")
     assert "size 17" not in raw[0]
     deliver(notice.pk)
     assert list(raw.all()) == [""]
-    (letter,) = server.received
+    (letter,) = mail_server.received
     assert "size 17" in letter.get_payload(decode=True).decode()
     assert (letter["To"], letter["Subject"]) == (eve.email, "Checkpoint 17")
     assert (letter["Message-ID"], letter["Auto-Submitted"]) == (f"<{notice.uid}@localhost>", "auto-generated")
@@ -130,7 +91,7 @@ def test_its_text_is_encrypted_and_erased_once_it_is_sent(server, eve):
     assert Delivery.objects.get().outcome == "sent"
 
 
-def test_the_same_news_is_told_once(server):
+def test_the_same_news_is_told_once(mail_server):
     first = told(key="checkpoint 17")
     deliver(first.pk)
     assert told(key="checkpoint 17").pk == first.pk
@@ -138,7 +99,7 @@ def test_the_same_news_is_told_once(server):
     assert told(key="checkpoint 18").pk != first.pk
     deliver(first.pk)
     beat(timezone.now() + timedelta(days=1))
-    assert len([letter for letter in server.received if letter["Message-ID"] == first.message_id]) == 1
+    assert len([letter for letter in mail_server.received if letter["Message-ID"] == first.message_id]) == 1
 
 
 @pytest.mark.parametrize(
@@ -150,11 +111,11 @@ def test_what_is_no_address_is_refused(db, address):
     assert not Notice.objects.exists()
 
 
-def test_a_subject_can_bring_no_header(server, db):
+def test_a_subject_can_bring_no_header(mail_server, db):
     notice = notify("anchor@example.org", kinds.LINKS, "One\nBcc: eve@example.org\r\n" + "x" * 300, "text")
     assert notice is not None
     deliver(notice.pk)
-    (letter,) = server.received
+    (letter,) = mail_server.received
     assert letter["Bcc"] is None
     assert len(notice.subject) == 200
 
@@ -168,7 +129,7 @@ def test_a_service_gets_no_mail(db):
 # --- tried again, and given up ------------------------------------------------------------------------------------
 
 
-def test_a_server_that_is_away_costs_a_delay(server, settings):
+def test_a_server_that_is_away_costs_a_delay(mail_server, settings):
     settings.EMAIL_PORT = unused_port()
     notice = told()
     deliver(notice.pk)
@@ -179,15 +140,15 @@ def test_a_server_that_is_away_costs_a_delay(server, settings):
     beat()  # not yet
     notice.refresh_from_db()
     assert notice.attempts == 1
-    settings.EMAIL_PORT = server.port
+    settings.EMAIL_PORT = mail_server.port
     beat(timezone.now() + timedelta(seconds=31))
     notice.refresh_from_db()
-    assert (notice.state, notice.reason, len(server.received)) == ("completed", "", 1)
+    assert (notice.state, notice.reason, len(mail_server.received)) == ("completed", "", 1)
     assert list(Delivery.objects.order_by("attempt").values_list("outcome", flat=True)) == ["deferred", "sent"]
 
 
-def test_after_ten_attempts_with_growing_waits_it_has_failed_and_says_so(server, eve):
-    server.answer = "451 Try again later"
+def test_after_ten_attempts_with_growing_waits_it_has_failed_and_says_so(mail_server, eve):
+    mail_server.answer = "451 Try again later"
     notice = told(eve)
     at, waits = timezone.now(), []
     deliver(notice.pk)
@@ -207,8 +168,8 @@ def test_after_ten_attempts_with_growing_waits_it_has_failed_and_says_so(server,
     assert entry.success is False
 
 
-def test_an_address_that_is_refused_for_good_is_not_tried_again(server):
-    server.answer = "550 No such user here"
+def test_an_address_that_is_refused_for_good_is_not_tried_again(mail_server):
+    mail_server.answer = "550 No such user here"
     notice = told()
     deliver(notice.pk)
     notice.refresh_from_db()
@@ -216,11 +177,11 @@ def test_an_address_that_is_refused_for_good_is_not_tried_again(server):
     assert len(events()) == 1
 
 
-def test_what_is_of_no_use_any_more_is_not_sent(server):
+def test_what_is_of_no_use_any_more_is_not_sent(mail_server):
     notice = told(expires_at=timezone.now() - timedelta(seconds=1))
     deliver(notice.pk)
     notice.refresh_from_db()
-    assert (notice.state, server.received) == ("failed", [])
+    assert (notice.state, mail_server.received) == ("failed", [])
     assert "of no use" in notice.reason
 
 
@@ -232,15 +193,15 @@ def test_without_a_mail_server_it_fails_and_says_what_to_do(db, settings):
     assert (notice.state, "OPSSIGHT_SMTP_URL" in notice.reason) == ("failed", True)
 
 
-def test_a_text_that_was_tampered_with_is_not_sent(server):
+def test_a_text_that_was_tampered_with_is_not_sent(mail_server):
     one, other = told(), told()
     Notice.objects.filter(pk=one.pk).update(text_encrypted=Notice.objects.get(pk=other.pk).text_encrypted)
     deliver(one.pk)
     one.refresh_from_db()
-    assert (one.state, server.received) == ("failed", [])
+    assert (one.state, mail_server.received) == ("failed", [])
 
 
-def test_one_that_every_attempt_died_on_is_given_up(server):
+def test_one_that_every_attempt_died_on_is_given_up(mail_server):
     notice = told()
     Notice.objects.update(state="running", attempts=10, lease_until=timezone.now() - timedelta(seconds=1))
     jobs.requeue_overdue(at=timezone.now())
@@ -253,8 +214,8 @@ def test_one_that_every_attempt_died_on_is_given_up(server):
 
 
 @pytest.fixture
-def elsewhere(environment, server) -> Callable[..., subprocess.Popen[str]]:
-    environment["OPSSIGHT_SMTP_URL"] = f"smtp://127.0.0.1:{server.port}"
+def elsewhere(environment, mail_server) -> Callable[..., subprocess.Popen[str]]:
+    environment["OPSSIGHT_SMTP_URL"] = f"smtp://127.0.0.1:{mail_server.port}"
 
     def start(*what: str) -> subprocess.Popen[str]:
         driver = [sys.executable, "tests/accounts/notify/driver.py", *what]
@@ -269,13 +230,13 @@ def done(process: subprocess.Popen[str]) -> str:
     return out
 
 
-def test_told_by_eight_at_once_and_sent_by_eight_at_once_it_comes_once(elsewhere, server):
+def test_told_by_eight_at_once_and_sent_by_eight_at_once_it_comes_once(elsewhere, mail_server):
     assert json.loads(done(elsewhere("race"))) == 1
     assert json.loads(done(elsewhere("look"))) == ["completed", 1, ["sent"], True]
-    assert len(server.received) == 1
+    assert len(mail_server.received) == 1
 
 
-def test_killed_between_sending_and_marking_it_comes_once_more_with_the_same_id(elsewhere, server):
+def test_killed_between_sending_and_marking_it_comes_once_more_with_the_same_id(elsewhere, mail_server):
     done(elsewhere("write"))
     victim, taken = elsewhere("deliver"), threading.Event()
     pid = int(victim.stdout.readline())  # type: ignore[union-attr]
@@ -285,16 +246,16 @@ def test_killed_between_sending_and_marking_it_comes_once_more_with_the_same_id(
             taken.set()
             os.kill(pid, signal.SIGKILL)
 
-    server.on_text = kill
+    mail_server.on_text = kill
     victim.communicate(timeout=60)
     assert victim.returncode == -signal.SIGKILL
     assert json.loads(done(elsewhere("look"))) == ["running", 1, ["open"], False]
     done(elsewhere("deliver"))  # a second message of the broker does not take over what is held
-    assert len(server.received) == 1
+    assert len(mail_server.received) == 1
     done(elsewhere("lapse"))
     assert json.loads(done(elsewhere("look"))) == ["completed", 2, ["open", "sent"], True]
-    assert len(server.received) == 2
-    assert len({(letter["Message-ID"], letter["Date"]) for letter in server.received}) == 1
+    assert len(mail_server.received) == 2
+    assert len({(letter["Message-ID"], letter["Date"]) for letter in mail_server.received}) == 1
 
 
 # --- what people want ---------------------------------------------------------------------------------------------
@@ -363,7 +324,7 @@ def test_kinds_are_registered_once():
 # --- a code that somebody waits for -------------------------------------------------------------------------------
 
 
-def test_a_code_is_sent_at_once_and_a_server_that_is_away_is_told_of(eve, settings, server):
+def test_a_code_is_sent_at_once_and_a_server_that_is_away_is_told_of(eve, settings, mail_server):
     client = Client()
     client.post("/sign-in", {"username": eve.email, "password": "a long enough passphrase"})
     settings.EMAIL_PORT = unused_port()
@@ -371,17 +332,17 @@ def test_a_code_is_sent_at_once_and_a_server_that_is_away_is_told_of(eve, settin
     assert "did not take the e-mail" in answer.content.decode()
     notice = Notice.objects.get(kind="codes")
     assert (notice.state, notice.expires_at - timezone.now() < timedelta(minutes=10)) == ("queued", True)
-    settings.EMAIL_PORT = server.port
+    settings.EMAIL_PORT = mail_server.port
     beat(timezone.now() + timedelta(seconds=31))
-    code = server.received[-1].get_payload(decode=True).decode()[:6]
+    code = mail_server.received[-1].get_payload(decode=True).decode()[:6]
     assert client.post("/sign-in/enrol/message/email", {"code": code}).status_code == 200
 
 
 # --- the log ------------------------------------------------------------------------------------------------------
 
 
-def test_the_log_shows_what_happened_and_never_the_text(olga, eve, client_for, server):
-    server.answer = "550 No such user here"
+def test_the_log_shows_what_happened_and_never_the_text(olga, eve, client_for, mail_server):
+    mail_server.answer = "550 No such user here"
     notice = told(eve)
     deliver(notice.pk)
     client = client_for(olga, step_up=True)

@@ -1,4 +1,4 @@
-"""Checkpoints on their way out: to a file, and to a receiver of our own on loopback."""
+"""Checkpoints on their way out: to a file, and to receivers of our own on loopback."""
 
 import hmac
 import json
@@ -20,6 +20,7 @@ from audit.sealing.anchors import anchored, deliver
 from audit.sealing.models import Checkpoint, Delivery
 from audit.sealing.sealer import seal
 from opssight.kernel.events import registry
+from opssight.settings import env
 from opssight.settings.env import outside
 
 SECRET = "a secret that both ends of the wire know"
@@ -279,3 +280,65 @@ def test_a_full_disk_is_a_failure(db, settings):
     checkpoints(1)
     assert deliver() == 0
     assert anchored()[0].error
+
+
+# --- a mailbox ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mailbox(mail_server, settings):
+    settings.ANCHOR_MAIL = "auditor@example.org"
+    return mail_server
+
+
+def test_a_mailbox_gets_the_newest_checkpoint_and_no_other_for_an_hour(db, mailbox, monkeypatch, tmp_path):
+    notes = checkpoints(3)
+    assert (deliver(), deliver()) == (1, 0)
+    [mail] = mailbox.received
+    assert mail["To"] == "auditor@example.org"
+    text, attached = mail.get_payload()
+    assert f"holds {Checkpoint.objects.newest().size:,} entries" in text.get_payload(decode=True).decode()
+    line = attached.get_payload(decode=True)
+    assert json.loads(line) == {"size": Checkpoint.objects.newest().size, "note": notes[-1]}
+    notes = checkpoints(2)
+    later(monkeypatch, minutes=59)
+    assert deliver() == 0
+    [state] = anchored()
+    assert (state.size < Checkpoint.objects.newest().size, state.waiting, state.error) == (True, 0, "")
+    later(monkeypatch, minutes=61)
+    assert deliver() == 1
+    assert json.loads(mailbox.received[-1].get_payload(1).get_payload(decode=True))["note"] == notes[-1]
+    monkeypatch.undo()
+    (tmp_path / "checkpoint.jsonl").write_bytes(line)
+    with pytest.raises(SystemExit) as end:
+        call_command("verify_trail", anchor=[str(tmp_path / "checkpoint.jsonl")])
+    assert end.value.code == 0
+
+
+def test_a_mail_server_that_refuses_is_said_and_tried_again(db, mailbox, monkeypatch):
+    mailbox.answer = "451 Try again later"
+    checkpoints(1)
+    assert deliver() == 0
+    [state] = anchored()
+    assert (state.at, state.waiting, state.error) == (None, 1, "451 Try again later")
+    mailbox.answer = "250 OK"
+    later(monkeypatch, seconds=6)
+    assert deliver() == 1
+    assert anchored()[0].error == ""
+    assert len(mailbox.received) == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "server", "told"),
+    [
+        ("nobody", True, "must be one mail address"),
+        ("a@example.org, b@example.org", True, "must be one mail address"),
+        ("auditor@example.org", False, "needs a mail server"),
+    ],
+)
+def test_a_mailbox_that_can_not_be_one_stops_the_start(monkeypatch, capfd, address, server, told):
+    monkeypatch.setenv("OPSSIGHT_ANCHOR_MAIL", address)
+    with pytest.raises(SystemExit):
+        env.mailbox("OPSSIGHT_ANCHOR_MAIL", server=server)
+    said = capfd.readouterr().err
+    assert (said.startswith("opssight: OPSSIGHT_ANCHOR_MAIL: "), told in said) == (True, True)

@@ -53,5 +53,5 @@ class Command(BaseCommand):
                 held = f"holds {state.size}" if state.at else "holds nothing"
                 self.stdout.write(f"{state.anchor}: {held}, {state.waiting} checkpoints wait {state.error}".rstrip())
             if not states:
-                self.stdout.write("not anchored: set OPSSIGHT_ANCHOR_FILE or OPSSIGHT_ANCHOR_URL")
+                self.stdout.write("not anchored: set OPSSIGHT_ANCHOR_FILE, OPSSIGHT_ANCHOR_URL or OPSSIGHT_ANCHOR_MAIL")
         raise SystemExit(1 if any(state.waiting for state in states) else 0)
