@@ -11,8 +11,7 @@ from accounts.mfa.services import with_strength
 from accounts.models import User, normalise_email
 from accounts.strength import NAMES
 from opssight.kernel.access import decide
-from opssight.kernel.admin import GuardedAdmin
-from opssight.kernel.errors import Refusal
+from opssight.kernel.admin import ServedAdmin
 
 
 class UserForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
@@ -38,7 +37,7 @@ class StrengthFilter(admin.SimpleListFilter):
 
 
 @admin.register(User)
-class UserAdmin(GuardedAdmin):
+class UserAdmin(ServedAdmin):
     resource = "users"
     task = "People"
     verbs = {"view": "read", "add": "create", "change": "update"}
@@ -74,23 +73,15 @@ class UserAdmin(GuardedAdmin):
     def save_model(self, request: HttpRequest, obj: User, form: UserForm, change: bool) -> None:
         """A new person gets a one-time link. A deactivated one is out at the next request: sessions look it up."""
         if change:
-            self._change(request, obj, form)
+            active, obj.is_active = obj.is_active, form.initial["is_active"]
+            services.set_active(obj, active)
+            obj.save(update_fields=["name"])
             return
         user = services.create_account(obj.email, name=obj.name)
         obj.pk, obj._state.adding = user.pk, False
         link = services.issue_setup_link(user)
         text = "One-time link for {}, valid for a day, shown once: {}"
         messages.warning(request, format_html(text, user.email, link))
-
-    @staticmethod
-    def _change(request: HttpRequest, obj: User, form: UserForm) -> None:
-        active = obj.is_active
-        obj.is_active = form.initial["is_active"]
-        try:
-            services.set_active(obj, active)
-        except Refusal as refusal:
-            messages.error(request, refusal.detail)
-        obj.save(update_fields=["name"])
 
     def save_related(self, request: Any, form: Any, formsets: Any, change: bool) -> None:
         """No related rows are edited here."""

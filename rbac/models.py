@@ -13,6 +13,9 @@ from opssight.kernel.ids import new_uid
 from opssight.kernel.validation import Line
 from rbac.roles import PRIVILEGED
 
+ONE_HOLDER = Q(user=None, group__isnull=False) | Q(user__isnull=False, group=None)
+NAME_ONE = "Name one user or one group."
+
 
 class UnitQuerySet(GuardedQuerySet["Unit"]):
     def roots(self) -> Self:
@@ -199,9 +202,7 @@ class RoleAssignment(Dated):
     class Meta:
         default_permissions = ()
         constraints = [
-            models.CheckConstraint(
-                condition=Q(user=None, group__isnull=False) | Q(user__isnull=False, group=None), name="user_xor_group"
-            ),
+            models.CheckConstraint(condition=ONE_HOLDER, name="user_xor_group", violation_error_message=NAME_ONE),
             models.CheckConstraint(
                 condition=Q(valid_until=None) | Q(valid_until__gt=F("valid_from")), name="assignment_ends_after_start"
             ),
@@ -229,10 +230,7 @@ class DenyRule(Dated):
     class Meta:
         default_permissions = ()
         constraints = [
-            models.CheckConstraint(
-                condition=Q(user=None, group__isnull=False) | Q(user__isnull=False, group=None),
-                name="deny_user_xor_group",
-            ),
+            models.CheckConstraint(condition=ONE_HOLDER, name="deny_user_xor_group", violation_error_message=NAME_ONE),
             models.CheckConstraint(
                 condition=Q(valid_until=None) | Q(valid_until__gt=F("valid_from")), name="deny_ends_after_start"
             ),

@@ -115,7 +115,7 @@ class RecoveryDevice(Throttled, Device):
 
     class Meta:
         default_permissions = ()
-        verbose_name = "recovery codes"
+        verbose_name = verbose_name_plural = "recovery codes"
         constraints = [models.UniqueConstraint(fields=["user", "confirmed"], name="one_code_set_per_user")]
 
     def verify_token(self, token: str) -> bool:
@@ -203,6 +203,7 @@ class MessageDevice(Throttled, Device):
     class Meta:
         default_permissions = ()
         verbose_name = "code by message"
+        verbose_name_plural = "codes by message"
         constraints = [
             models.UniqueConstraint(fields=["user", "channel", "confirmed"], name="one_address_per_channel"),
             models.CheckConstraint(condition=models.Q(channel__in=["sms", "email"]), name="message_channel_known"),

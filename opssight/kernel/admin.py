@@ -9,10 +9,11 @@ from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import PAGE_VAR, ChangeList
 from django.contrib.admin.widgets import AdminSplitDateTime
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core.exceptions import FieldDoesNotExist, PermissionDenied, ValidationError
 from django.db import models
-from django.forms import SplitDateTimeField
+from django.forms import ModelChoiceField, SplitDateTimeField
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -89,6 +90,13 @@ class DateAndTime(AdminSplitDateTime):
         for field, part in zip(context["widget"]["subwidgets"], ("date", "time"), strict=True):
             field["attrs"]["aria-label"] = f"{name.replace('_', ' ').capitalize()}, {part}"
         return context
+
+
+class AccountChoice(ModelChoiceField):  # type: ignore[type-arg]  # not subscriptable at run time
+    """Names may be the same twice; addresses are not."""
+
+    def label_from_instance(self, account: Any) -> str:
+        return f"{account.name} ({account.email})" if account.name else str(account.email)
 
 
 class GuardedAdmin(BaseAdmin):
@@ -186,6 +194,8 @@ class GuardedAdmin(BaseAdmin):
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         kwargs.setdefault("queryset", _in_sight(db_field.remote_field.model, request.user))
+        if db_field.remote_field.model is get_user_model():
+            kwargs.setdefault("form_class", AccountChoice)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:

@@ -141,6 +141,8 @@ class Policy(models.Model):
         self._check_what_it_covers()
         if self.effect != self.Effect.REQUIRE_STEP_UP and (self.level or self.max_age):
             raise ValidationError({"effect": "Strength and minutes belong to a step-up."})
+        if self.condition is None:
+            return  # said already: it was no JSON, or is missing
         try:
             compiled(self.condition, Zone.objects.order_by("name").values_list("name", flat=True))
         except BadCondition as error:

@@ -78,10 +78,11 @@ def test_the_last_administrator_stays_by_every_door(call, olga, client_for):
     admin = client_for(olga, step_up=True)
     page = admin.post(reverse("admin:rbac_roleassignment_delete", args=[held.pk]), {"post": "yes"}, follow=True)
     assert "nobody who can give rights" in page.content.decode()
-    page = admin.post(reverse("admin:accounts_user_change", args=[olga.pk]), {"name": "Olga"}, follow=True)
+    page = admin.post(reverse("admin:accounts_user_change", args=[olga.pk]), {"name": "Gone"}, follow=True)
     assert "nobody who can give rights" in page.content.decode()
+    assert "successfully" not in page.content.decode()
     olga.refresh_from_db()
-    assert olga.is_active
+    assert (olga.is_active, olga.name) == (True, "Olga")
     assert RoleAssignment.objects.filter(pk=held.pk).exists()
 
 
@@ -99,6 +100,9 @@ def test_the_admin_says_what_a_service_refuses_and_saves_nothing(olga, eve, clie
     page = client.post(reverse("admin:rbac_roleassignment_add"), data, follow=True)
     assert "Nobody gives rights to themselves" in page.content.decode()
     assert not olga.assignments.filter(role=role).exists()
+    page = client.post(reverse("admin:rbac_roleassignment_add"), data | {"user": ""}, follow=True)
+    assert "Name one user or one group." in page.content.decode()
+    assert f">Eve ({eve.email})</option>" in page.content.decode()
     page = client.post(reverse("admin:rbac_roleassignment_add"), data | {"user": eve.pk}, follow=True)
     assert eve.assignments.filter(role=role).exists()
 

@@ -388,6 +388,7 @@ def test_a_bad_policy_is_told_on_the_form(change, sentence, olga, client_for, of
     page = client.post(reverse("admin:access_policy_add"), form)
     assert page.status_code == 200
     assert sentence in text(page)
+    assert "NoneType" not in text(page)
     assert not Policy.objects.exists()
 
 
