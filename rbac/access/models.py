@@ -35,7 +35,7 @@ def network(text: Any) -> Network:
     except ValueError:
         found = None
     if found is None or "%" in text:  # a scope belongs to one machine's interface
-        raise ValueError(f"{shown} is not a network such as 10.0.0.0/8 or 2001:db8::/32")
+        raise ValueError(f"{shown} is not a network such as 10.0.0.0/8 or 2001:db8::/32.")
     if "/" in text and str(found.network_address) != str(ipaddress.ip_address(text.split("/")[0].strip())):
         raise ValueError(f"{shown} has bits set beyond its mask; did you mean {found}?")
     if isinstance(found, ipaddress.IPv6Network) and found.subnet_of(_MAPPED):
@@ -72,7 +72,7 @@ class Zone(models.Model):
         try:
             self.networks = list(dict.fromkeys(str(network(text)) for text in given))
         except ValueError as error:
-            raise ValidationError({"networks": f"{error}."}) from None
+            raise ValidationError({"networks": str(error)}) from None
 
 
 class PolicyQuerySet(GuardedQuerySet["Policy"]):
