@@ -18,6 +18,7 @@ import compliance.api
 import rbac.access.api
 import rbac.api
 import scanning.api
+import scanning.imports.api
 from opssight.kernel.errors import problem_json
 from opssight.kernel.guards import public
 from opssight.me import MeViewSet
@@ -29,6 +30,7 @@ _names: set[str] = set()
 for subject in (
     compliance.api,
     scanning.api,
+    scanning.imports.api,
     audit.sealing.api,
     rbac.api,
     rbac.access.api,

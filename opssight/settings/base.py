@@ -63,6 +63,7 @@ INSTALLED_APPS = [
     "audit.rollups.apps.RollupsConfig",
     "audit.sealing.apps.SealingConfig",
     "scanning.apps.ScanningConfig",
+    "scanning.imports.apps.ImportsConfig",
     "compliance.apps.ComplianceConfig",
 ]
 
