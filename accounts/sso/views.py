@@ -17,9 +17,10 @@ from accounts import pending
 from accounts.mfa import proof
 from accounts.models import User
 from accounts.services import end_session
-from accounts.sso import events, remote, services
+from accounts.sso import endings, events, remote, services, walk
 from accounts.sso.models import Identity, Provider, ProviderLogin
-from accounts.sso.services import LINK, Proven, SignInRefused
+from accounts.sso.remote import SignInRefused
+from accounts.sso.walk import LINK, Proven
 from accounts.step_up import require_step_up_here
 from accounts.strength import is_enough
 from opssight.kernel.access import factor_needed
@@ -47,7 +48,7 @@ def sign_in_with(request: HttpRequest, slug: str) -> HttpResponse:
     if is_signed_in(request.user):
         return redirect("overview")
     try:
-        return redirect(services.begin(request, provider, next_page=request.GET.get("next", "")))
+        return redirect(walk.begin(request, provider, next_page=request.GET.get("next", "")))
     except SignInRefused as refusal:
         return _refused(request, provider, refusal)
 
@@ -57,7 +58,7 @@ def sign_in_with(request: HttpRequest, slug: str) -> HttpResponse:
 def back(request: HttpRequest, slug: str) -> HttpResponse:
     provider = _provider(slug)
     try:
-        proven = services.come_back(request, provider)
+        proven = walk.come_back(request, provider)
         if proven.purpose == LINK:
             return _ask_to_link(request, proven)
         if is_signed_in(request.user):
@@ -86,7 +87,7 @@ def link(request: HttpRequest, slug: str) -> HttpResponse:
     require_step_up_here(request)
     provider = _provider(slug)
     try:
-        return redirect(services.begin(request, provider, purpose=LINK))
+        return redirect(walk.begin(request, provider, purpose=LINK))
     except SignInRefused as refusal:
         return _refused(request, provider, refusal)
 
@@ -197,7 +198,7 @@ def logout_by_provider(request: HttpRequest, slug: str) -> HttpResponse:
     if not provider.is_oidc:
         raise Http404
     try:
-        services.log_out(provider, request.POST.get("logout_token"))
+        endings.log_out(provider, request.POST.get("logout_token"))
     except SignInRefused as refusal:
         events.LOGOUT_REFUSED.emit(target=provider, success=False, error=str(refusal), provider=provider.slug)
         return JsonResponse({"error": "invalid_request"}, status=400)

@@ -16,10 +16,11 @@ from django.utils import timezone
 from accounts.logins.models import Login
 from accounts.models import User
 from accounts.pending import KEY as PENDING
-from accounts.sso import services
+from accounts.sso import endings, services
 from accounts.sso.models import ClaimRule, Identity, LogoutToken, Provider, ProviderLogin
 from accounts.sso.services import save_provider
 from audit.models import AuditEntry
+from rbac.access.factors import delete_rule
 from rbac.access.models import FactorRule
 from rbac.models import RoleAssignment
 from rbac.services import assign_role, root_unit
@@ -55,10 +56,15 @@ def let_in(broken: Broken, user: User) -> Client:
     """All the way, with our own second step."""
     client = Client()
     assert broken.walk(client)["Location"] == "/sign-in/second-step", reason()
-    device = enrolled(user)
-    type(device).objects.filter(pk=device.pk).update(last_step=-1)
-    assert client.post("/sign-in/second-step", {"code": code_for(device)}).status_code == 302
+    assert client.post("/sign-in/second-step", {"code": fresh_code(user)}).status_code == 302
     return client
+
+
+def fresh_code(user: User) -> str:
+    """Of their app, whatever was entered before."""
+    device = enrolled(user)
+    type(device).objects.filter(pk=device.pk).update(last_step=-1, throttling_failure_timestamp=None)
+    return code_for(device)
 
 
 def password_is_taken(user: User) -> bool:
@@ -164,9 +170,7 @@ def test_sign_in_leads_to_the_page_asked_for_and_nowhere_else(acme, broken, eve)
     for asked, led in (("/my-security", "/my-security"), ("https://evil.example/", "/")):
         client = Client()
         broken.answer(client, broken.begin(client, f"/sign-in/with/acme?next={asked}"))
-        device = enrolled(eve)
-        type(device).objects.update(last_step=-1)
-        assert client.post("/sign-in/second-step", {"code": code_for(device)})["Location"] == led
+        assert client.post("/sign-in/second-step", {"code": fresh_code(eve)})["Location"] == led
 
 
 # --- linking by the owner -----------------------------------------------------------------------------------------
@@ -352,10 +356,10 @@ def test_claims_put_people_into_groups_and_take_them_out_again(acme, broken, eve
     by_hand = Group.objects.create(name="By hand")
     eve.groups.add(by_hand)
     broken.about.update(groups=["eng", "all", 7], realm_access={"roles": "boss"})
-    broken.walk()
+    let_in(broken, eve)
     assert names(eve) == ["By hand", "Engineers", "Everybody", "Leads"]
     broken.about.update(groups="all", realm_access=[])
-    broken.walk()
+    let_in(broken, eve)
     assert names(eve) == ["By hand", "Everybody"]
     changes = AuditEntry.objects.filter(event="sso:groups_changed").order_by("id")
     assert changes.count() == 2
@@ -366,10 +370,75 @@ def test_a_place_given_by_hand_is_not_taken_by_a_rule(acme, broken, eve):
     rule(acme, "eng", "Engineers")
     eve.groups.add(Group.objects.get())
     broken.about["groups"] = ["eng"]
-    broken.walk()
+    let_in(broken, eve)
     broken.about["groups"] = []
-    broken.walk()
+    let_in(broken, eve)
     assert names(eve) == ["Engineers"]
+
+
+def test_a_sign_in_that_stops_half_way_changes_no_groups(acme, broken, dev):
+    """Neither before the second step, nor where a factor is proved that is too weak."""
+    linked(dev, acme)
+    rule(acme, "eng", "Engineers")
+    broken.about["groups"] = ["eng"]
+    elsewhere = let_in(broken, dev)
+    assert names(dev) == ["Engineers"]
+    broken.about["groups"] = []
+    halfway = Client()
+    assert broken.walk(halfway)["Location"] == "/sign-in/second-step"
+    assert halfway.post("/sign-in/second-step", {"code": "000000"}).status_code == 400
+    strict = factor_rule(level="passkey")
+    answer = halfway.post("/sign-in/second-step", {"code": fresh_code(dev)})
+    assert answer["Location"] == "/sign-in/enrol"
+    assert names(dev) == ["Engineers"]
+    assert Identity.objects.get().last_used_at < timezone.now()
+    assert AuditEntry.objects.filter(event="sso:groups_changed").count() == 1
+    delete_rule(strict)
+    assert elsewhere.get("/my-security").status_code == 200
+    assert halfway.post("/sign-in/second-step", {"code": fresh_code(dev)})["Location"] == "/"
+    assert names(dev) == []
+    assert elsewhere.get("/my-security").status_code == 302
+    assert halfway.get("/my-security").status_code == 200
+
+
+def test_of_two_sign_ins_the_later_claims_count(acme, broken, eve):
+    """Else whoever waited with the second step could bring back a group that was taken."""
+    linked(eve, acme)
+    rule(acme, "eng", "Engineers")
+    broken.about["groups"] = ["eng"]
+    early = Client()
+    broken.walk(early)
+    broken.about["groups"] = []
+    let_in(broken, eve)
+    assert early.post("/sign-in/second-step", {"code": fresh_code(eve)}).status_code == 302
+    assert names(eve) == []
+
+
+@pytest.mark.parametrize("how", ["unlinked", "switched off"])
+def test_half_way_in_nobody_gets_on_by_a_link_that_is_gone(acme, broken, eve, how):
+    identity = linked(eve, acme)
+    halfway = Client()
+    broken.walk(halfway)
+    if how == "unlinked":
+        services.unlink(identity)
+    else:
+        change(acme, is_enabled=False)
+    assert halfway.post("/sign-in/second-step", {"code": fresh_code(eve)})["Location"] == "/sign-in"
+    assert not Login.objects.exists()
+
+
+def test_claims_that_no_key_reads_give_nothing_and_stop_nobody(acme, broken, eve):
+    linked(eve, acme)
+    rule(acme, "eng", "Engineers")
+    broken.about["groups"] = ["eng"]
+    let_in(broken, eve)
+    halfway = Client()
+    broken.walk(halfway)
+    put(Identity.objects.all(), claims_encrypted="v1.gone.AAAA")
+    call_command("rehearse_claims", "--provider", "acme", stdout=(out := StringIO()))
+    assert "can't be read" in out.getvalue()
+    assert halfway.post("/sign-in/second-step", {"code": fresh_code(eve)}).status_code == 302
+    assert names(eve) == []
 
 
 def test_leaving_a_group_ends_other_sessions_and_the_right_at_once(acme, broken, eve):
@@ -393,7 +462,7 @@ def test_the_rehearsal_says_who_would_join_and_leave_and_changes_nothing(acme, b
     linked(eve, acme)
     old = rule(acme, "eng", "Engineers")
     broken.about["groups"] = ["eng", "sec"]
-    broken.walk()
+    let_in(broken, eve)
     old.delete()
     rule(acme, "sec", "Security", is_enabled=False)
 
@@ -503,10 +572,10 @@ def test_a_logout_token_counts_once_until_it_is_forgotten_when_it_is_too_old(acm
     token = broken.logout_token()
     assert told(token).status_code == 200
     assert told(token).status_code == 400
-    services.purge()
+    endings.purge()
     assert LogoutToken.objects.count() == 1
     LogoutToken.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
-    services.purge()
+    endings.purge()
     assert not LogoutToken.objects.exists()
     assert told("").status_code == told("x" * 50_000).status_code == 400
 
