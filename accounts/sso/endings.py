@@ -9,7 +9,7 @@ from django.utils import timezone
 from accounts.logins.models import Login
 from accounts.logins.services import revoke
 from accounts.sso import checks, events
-from accounts.sso.models import Attempt, Identity, LogoutToken, Provider
+from accounts.sso.models import Attempt, Identity, IdentityQuerySet, LogoutToken, Provider, signs_in_elsewhere
 from accounts.sso.remote import SignInRefused
 from opssight.kernel.crypto import keyed_hash
 
@@ -40,6 +40,16 @@ def end_sessions(provider: Provider, *, identity: Identity | None = None, subjec
         for user in {login.user for login in logins}:
             events.ENDED_BY_PROVIDER.emit(target=user, provider=provider.slug)
     return revoke(logins)
+
+
+def end_other_ways(identities: IdentityQuerySet) -> None:
+    """Whom their provider binds keeps no session that none began, nor what was made from it."""
+    for identity in identities.binding().select_related("user", "provider"):
+        if not signs_in_elsewhere(identity.user):
+            continue
+        found = Login.objects.filter(user=identity.user, ended_at=None, by_provider=None, parent__by_provider=None)
+        if ended := revoke(found.select_related("user").order_by("pk")):
+            events.OTHER_WAYS_ENDED.emit(target=identity.user, provider=identity.provider.slug, ended=ended)
 
 
 def purge() -> None:

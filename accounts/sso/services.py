@@ -12,7 +12,7 @@ from accounts.notify import kinds
 from accounts.notify.services import notify
 from accounts.services import create_account
 from accounts.sso import events
-from accounts.sso.endings import end_sessions
+from accounts.sso.endings import end_other_ways, end_sessions
 from accounts.sso.groups import apply_rules, claims_of
 from accounts.sso.models import ClaimRule, Identity, Provider
 from accounts.sso.remote import SignInRefused
@@ -125,6 +125,7 @@ def save_provider(provider: Provider, *, secret: str = "") -> Provider:
     events.PROVIDER_CHANGED.emit(target=provider, provider=provider.slug)
     if before is not None and any(getattr(before, name) != getattr(provider, name) for name in GROUNDS):
         end_sessions(provider)
+    end_other_ways(provider.identities.all())
     return provider
 
 
@@ -135,6 +136,13 @@ def delete_provider(provider: Provider) -> None:
         unlink(identity)
     events.PROVIDER_REMOVED.emit(target=provider, provider=provider.slug)
     provider.delete()
+
+
+@transaction.atomic
+def save_identity(identity: Identity) -> None:
+    """Whether the password stays a way in: where not, what it opened ends at once."""
+    identity.save(update_fields=["keeps_password"])
+    end_other_ways(Identity.objects.filter(pk=identity.pk))
 
 
 @transaction.atomic

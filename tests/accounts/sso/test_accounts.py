@@ -14,6 +14,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.logins.models import Login
+from accounts.logins.services import LOGIN
 from accounts.models import User
 from accounts.pending import KEY as PENDING
 from accounts.sso import endings, services
@@ -29,7 +30,7 @@ from tests.accounts.sso.broken import GONE, Broken, signed
 from tests.accounts.sso.conftest import SECRET, make_provider
 from tests.accounts.sso.test_checks import reason
 from tests.accounts.test_sign_in import code_for
-from tests.conftest import PASSWORD, enrolled, make_person, put
+from tests.conftest import PASSWORD, enrolled, make_person, opened, put
 from tests.rbac.access.test_factors import rule as factor_rule
 
 
@@ -300,6 +301,52 @@ def test_where_the_provider_is_the_only_way_the_marked_and_administrators_keep_t
     assert password_is_taken(make_person("Ines"))  # whom it does not know
     change(acme, is_enabled=False)
     assert password_is_taken(eve)
+
+
+def api_login(user: User, parent: Login | None = None) -> Login:
+    login = opened(user)
+    put(Login.objects.filter(pk=login.pk), kind="api", parent=parent)
+    return login
+
+
+def test_making_it_the_only_way_ends_what_was_begun_by_another(acme, broken, eve, olga, adam, client_for):
+    """And only that: not of administrators, of the marked, of whom it does not know, nor what a provider began."""
+    for number, user in enumerate((eve, olga, adam)):
+        linked(user, acme, f"person-{number}")
+    put(Identity.objects.filter(user=adam), keeps_password=True)
+    broken.subject = "person-0"
+    through = let_in(broken, eve)
+    stranger = make_person("Ines")
+    by_password = {user: client_for(user) for user in (eve, olga, adam, stranger)}
+    tokens = [api_login(eve), api_login(eve, Login.objects.get(uid=by_password[eve].session[LOGIN]))]
+    from_provider = api_login(eve, Login.objects.get(uid=through.session[LOGIN]))
+    change(acme, name="Acme renamed")
+    assert by_password[eve].get("/my-security").status_code == 200
+    officer = client_for(olga, step_up=True)
+    page = officer.get(f"/admin/sso/provider/{acme.pk}/change/").context["adminform"].form.initial
+    asked = {**{k: v for k, v in page.items() if v}, "domains": "example.org", "is_only_way": "on"}
+    assert officer.post(f"/admin/sso/provider/{acme.pk}/change/", asked).status_code == 302
+    answers = {user: client.get("/my-security").status_code for user, client in by_password.items()}
+    assert answers == {eve: 302, olga: 200, adam: 200, stranger: 200}
+    assert through.get("/my-security").status_code == 200
+    assert all(Login.objects.get(pk=token.pk).ended_at for token in tokens)
+    assert Login.objects.get(pk=from_provider.pk).ended_at is None
+    entry = AuditEntry.objects.get(event="sso:other_ways_ended")
+    assert (entry.actor, entry.details["provider"], entry.details["ended"]) == (olga, "acme", 2)
+    put(Identity.objects.filter(user=adam), keeps_password=True)
+    marked = Identity.objects.get(user=adam)
+    assert officer.post(f"/admin/sso/identity/{marked.pk}/change/", {}).status_code == 302
+    assert by_password[adam].get("/my-security").status_code == 302
+
+
+def test_switching_the_only_way_on_again_ends_what_the_password_opened_meanwhile(acme, broken, eve, client_for):
+    linked(eve, acme)
+    change(acme, is_only_way=True)
+    change(acme, is_enabled=False)
+    client = client_for(eve)
+    assert client.get("/my-security").status_code == 200
+    change(acme, is_enabled=True)
+    assert client.get("/my-security").status_code == 302
 
 
 def test_no_other_way_goes_around_the_only_one(acme, broken, eve):
