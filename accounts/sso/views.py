@@ -47,6 +47,8 @@ def sign_in_with(request: HttpRequest, slug: str) -> HttpResponse:
     provider = _provider(slug)
     if is_signed_in(request.user):
         return redirect("overview")
+    if not walk.may_begin(request):
+        return render(request, "sso/refused.html", {"provider": provider, "too_many": True}, status=429)
     try:
         return redirect(walk.begin(request, provider, next_page=request.GET.get("next", "")))
     except SignInRefused as refusal:

@@ -12,10 +12,13 @@ from accounts.sso import checks, remote
 from accounts.sso.models import Attempt, Provider
 from accounts.sso.remote import SignInRefused
 from opssight.kernel.crypto import keyed_hash
+from opssight.kernel.http import client_address
+from opssight.kernel.rates import used
 
 SESSION = "sso"  # in the session: what was begun in this browser, by state
 PATIENCE = timedelta(minutes=10)  # to sign in over there
 MOST_BEGUN = 5  # in one browser at a time
+MOST_BEGUN_HERE, BEGUN_WINDOW = 60, timedelta(minutes=1)  # from one address, behind which a whole office may sit
 MOST_CODE = 4096
 SIGN_IN, LINK = "sign-in", "link"
 # Claims that say something about the token, and not about the person.
@@ -39,6 +42,11 @@ class Proven:
     factor_counts: bool = False
     purpose: str = SIGN_IN
     next_page: str = ""
+
+
+def may_begin(request: HttpRequest) -> bool:
+    """Whether this address has not begun so many within the minute: each keeps a row, and may ask the provider."""
+    return used(f"sso-begun:{client_address(request)}", BEGUN_WINDOW) <= MOST_BEGUN_HERE
 
 
 def begin(request: HttpRequest, provider: Provider, *, purpose: str = SIGN_IN, next_page: str = "") -> str:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 from joserfc.jwk import OctKey
@@ -13,7 +14,7 @@ from joserfc.jwk import OctKey
 from accounts.logins.models import Login
 from accounts.models import User
 from accounts.pending import KEY as PENDING
-from accounts.sso import remote
+from accounts.sso import remote, walk
 from accounts.sso.models import Attempt, Identity, Provider
 from audit.models import AuditEntry
 from tests.accounts.sso import broken as ways
@@ -276,6 +277,20 @@ def test_a_copied_session_can_not_spend_the_state_twice(known, broken):
     session.save()
     assert broken.answer(client, asked).status_code == 400
     assert "was used" in reason()
+
+
+def test_an_address_begins_so_many_a_minute_and_another_is_not_held_up(known, broken):
+    client = Client()
+    for _ in range(walk.MOST_BEGUN_HERE):
+        broken.begin(client)
+    kept = Attempt.objects.count()
+    late = client.get("/sign-in/with/acme")
+    assert late.status_code == 429
+    assert "Wait a minute" in late.content.decode()
+    assert Attempt.objects.count() == kept
+    assert Client(REMOTE_ADDR="192.0.2.7").get("/sign-in/with/acme").status_code == 302
+    cache.clear()  # as the next minute does
+    accepted(client, broken.walk(client), known)
 
 
 # --- discovery ----------------------------------------------------------------------------------------------------
