@@ -24,6 +24,7 @@ from accounts.sso.walk import LINK, Proven
 from accounts.step_up import require_step_up_here
 from accounts.strength import is_enough
 from opssight.kernel.access import factor_needed
+from opssight.kernel.crypto import Undecryptable
 from opssight.kernel.guards import guarded, is_signed_in, public
 
 WAITING = "sso_link"  # in the session: whom the provider proved, until the owner of the account says yes
@@ -163,14 +164,14 @@ def _farewell(request: HttpRequest) -> dict[str, str] | None:
         return None
     provider = begun.identity.provider
     try:
-        there = remote.metadata(provider).get("end_session_endpoint")
-    except SignInRefused:
+        there, hint = remote.metadata(provider).get("end_session_endpoint"), begun.id_token
+    except (SignInRefused, Undecryptable):
         return None  # whoever wants to go is not held up
     if not there:
         return None
     state = secrets.token_urlsafe(16)
     asked = {
-        "id_token_hint": begun.id_token,
+        "id_token_hint": hint,
         "client_id": provider.client_id,
         "post_logout_redirect_uri": f"{settings.BASE_URL}/signed-out",
         "state": state,

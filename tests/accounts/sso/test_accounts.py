@@ -640,6 +640,14 @@ def test_sign_out_offers_the_way_out_there_and_not_where_the_provider_has_none(a
     assert "Close the browser" in Client().get("/signed-out").content.decode()
 
 
+def test_whoever_wants_to_go_is_let_go_although_the_token_can_not_be_read(acme, broken, eve):
+    linked(eve, acme)
+    client = let_in(broken, eve)
+    ProviderLogin.objects.update(id_token_encrypted="v1.gone.AAAA")
+    assert client.post("/sign-out")["Location"] == "/sign-in"
+    assert client.get("/my-security").status_code == 302
+
+
 def test_switching_a_provider_off_or_deleting_it_ends_what_it_began(acme, broken, eve, olga, client_for):
     linked(eve, acme)
     session = let_in(broken, eve)

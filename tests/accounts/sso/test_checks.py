@@ -16,10 +16,11 @@ from accounts.models import User
 from accounts.pending import KEY as PENDING
 from accounts.sso import remote, walk
 from accounts.sso.models import Attempt, Identity, Provider
+from accounts.sso.services import save_provider
 from audit.models import AuditEntry
 from tests.accounts.sso import broken as ways
 from tests.accounts.sso.broken import EC, GONE, KEYS, PLAIN_KEY, Broken, send, signed
-from tests.accounts.sso.conftest import make_provider
+from tests.accounts.sso.conftest import SECRET, make_provider
 from tests.conftest import put
 
 NOW = time.time
@@ -354,6 +355,26 @@ def test_one_that_is_unknown_or_switched_off_is_not_there(acme, broken):
     assert Client().get("/sign-in/with/acme").status_code == 404
     assert Client().get("/sign-in/with/acme/back").status_code == 404
     assert "Acme" not in Client().get("/sign-in").content.decode()
+
+
+@pytest.mark.parametrize("stored", ["a-secret-of-the-tests", "v1.gone.AAAA", ""])
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_secret_that_no_key_reads_is_said_at_sign_in(known, broken, acme, begun, stored, caplog):
+    """Before the way there and on the way back: plain text in the column is none either."""
+    client = Client()
+    asked = broken.begin(client) if begun else None
+    put(Provider.objects.filter(pk=acme.pk), client_secret_encrypted=stored)
+    caplog.clear()
+    answer = broken.answer(client, asked) if asked else client.get("/sign-in/with/acme")
+    refused(client, answer, "client secret can't be read")
+    assert "/token" not in broken.paths()
+    told = [record.getMessage() for record in caplog.records if record.name == "opssight.sso"]
+    assert len(told) == 1
+    assert "enter the client secret anew" in told[0]
+    assert broken.issuer not in answer.content.decode()
+    provider = Provider.objects.get(pk=acme.pk)
+    save_provider(provider, secret=SECRET)
+    accepted(client, broken.walk(client), known)
 
 
 # --- keys ---------------------------------------------------------------------------------------------------------
