@@ -17,10 +17,10 @@ from accounts import pending
 from accounts.mfa import proof
 from accounts.models import User
 from accounts.services import end_session
-from accounts.sso import endings, events, remote, services, walk
+from accounts.sso import again, endings, events, remote, services, walk
 from accounts.sso.models import Identity, Provider, ProviderLogin
 from accounts.sso.remote import SignInRefused
-from accounts.sso.walk import LINK, Proven
+from accounts.sso.walk import LINK, STEP_UP, Proven
 from accounts.step_up import require_step_up_here
 from accounts.strength import is_enough
 from opssight.kernel.access import factor_needed
@@ -64,6 +64,8 @@ def back(request: HttpRequest, slug: str) -> HttpResponse:
         proven = walk.come_back(request, provider)
         if proven.purpose == LINK:
             return _ask_to_link(request, proven)
+        if proven.purpose == STEP_UP:
+            return _stepped_up(request, proven)
         if is_signed_in(request.user):
             return redirect("overview")
         return _let_in(request, proven, services.whose(proven))
@@ -79,6 +81,40 @@ def _let_in(request: HttpRequest, proven: Proven, identity: Identity) -> HttpRes
     if proven.factor_counts and is_enough(identity.level, factor_needed(user).level):
         return proof.let_in(request, user, identity)
     return redirect("second-step")
+
+
+# --- the second factor again --------------------------------------------------------------------------------------
+
+
+@guarded("me:update")
+@require_GET
+def step_up_with(request: HttpRequest, slug: str) -> HttpResponse:
+    provider = _provider(slug)
+    begun = again.offered(request)
+    if begun is None or begun.identity.provider != provider:
+        raise Http404
+    try:
+        return redirect(walk.begin(request, provider, purpose=STEP_UP, next_page=request.GET.get("next", "")))
+    except SignInRefused as refusal:
+        return _refused(request, provider, refusal)
+
+
+def _stepped_up(request: HttpRequest, proven: Proven) -> HttpResponse:
+    """By nobody but whom the provider signed in here; the session goes on, and can be ended by its newer name too."""
+    begun = again.offered(request) if is_signed_in(request.user) else None
+    if begun is None:
+        raise SignInRefused("the session that was to step up is over, or not this provider's")
+    if services.known(proven) != begun.identity:
+        raise SignInRefused("somebody else signed in over there")
+    if not proven.factor_counts:
+        raise SignInRefused("the provider says of no second factor")
+    try:
+        proof.step_up(request, begun.identity)
+    except proof.TooWeak as refusal:
+        raise SignInRefused(refusal.detail) from None
+    begun.sid, begun.id_token = proven.sid or begun.sid, proven.id_token
+    begun.save(update_fields=["sid", "id_token_encrypted"])
+    return redirect(pending.safe_page(request, proven.next_page))
 
 
 # --- links of one's own account -----------------------------------------------------------------------------------

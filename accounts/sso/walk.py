@@ -20,7 +20,7 @@ PATIENCE = timedelta(minutes=10)  # to sign in over there
 MOST_BEGUN = 5  # in one browser at a time
 MOST_BEGUN_HERE, BEGUN_WINDOW = 60, timedelta(minutes=1)  # from one address, behind which a whole office may sit
 MOST_CODE = 4096
-SIGN_IN, LINK = "sign-in", "link"
+SIGN_IN, LINK, STEP_UP = "sign-in", "link", "step-up"
 # Claims that say something about the token, and not about the person.
 OF_THE_TOKEN = frozenset(
     ["iss", "aud", "azp", "nonce", "at_hash", "c_hash", "exp", "iat", "nbf", "jti", "sid", "auth_time", "rat"]
@@ -53,6 +53,8 @@ def begin(request: HttpRequest, provider: Provider, *, purpose: str = SIGN_IN, n
     """The address at the provider. What comes back is good in this browser, once, for ten minutes."""
     state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
     more = {"nonce": nonce} if provider.is_oidc else {}
+    if purpose == STEP_UP:  # whoever is signed in over there has to prove it anew
+        more |= {"prompt": "login", "max_age": "0"}
     address, _ = remote.client(provider).create_authorization_url(
         remote.metadata(provider)["authorization_endpoint"], state=state, code_verifier=verifier, **more
     )
@@ -66,6 +68,7 @@ def begin(request: HttpRequest, provider: Provider, *, purpose: str = SIGN_IN, n
         "verifier": verifier,
         "purpose": purpose,
         "next": next_page[:2000],
+        "at": timezone.now().timestamp(),
     }
     request.session[SESSION] = begun
     return str(address)
@@ -119,6 +122,8 @@ def _by_oidc(provider: Provider, given: dict[str, Any], begun: dict[str, Any]) -
     token = given["access_token"]
     signed = claims = checks.id_token(provider, given.get("id_token"), nonce=begun["nonce"], access_token=token)
     subject = checks.subject_of(claims)
+    if begun["purpose"] == STEP_UP:
+        checks.signed_in_anew(signed, within=timezone.now().timestamp() - begun["at"])
     if url := remote.metadata(provider).get("userinfo_endpoint"):
         more = remote.ask(provider, url, token=token)
         if not isinstance(more, dict) or more.get("sub") != subject:

@@ -19,7 +19,6 @@ from accounts.models import User
 from accounts.pending import KEY as PENDING
 from accounts.sso import endings, services
 from accounts.sso.models import ClaimRule, Identity, LogoutToken, Provider, ProviderLogin
-from accounts.sso.services import save_provider
 from audit.models import AuditEntry
 from rbac.access.factors import delete_rule
 from rbac.access.models import FactorRule
@@ -27,7 +26,7 @@ from rbac.models import RoleAssignment
 from rbac.services import assign_role, root_unit
 from tests.accounts.sso import broken as ways
 from tests.accounts.sso.broken import GONE, Broken, signed
-from tests.accounts.sso.conftest import SECRET, make_provider
+from tests.accounts.sso.conftest import SECRET, change, linked, make_provider
 from tests.accounts.sso.test_checks import reason
 from tests.accounts.test_sign_in import code_for
 from tests.conftest import PASSWORD, enrolled, make_person, opened, put
@@ -37,20 +36,6 @@ from tests.rbac.access.test_factors import rule as factor_rule
 @pytest.fixture
 def acme(db: None, broken: Broken) -> Provider:
     return make_provider(broken.issuer, domains=["example.org"])
-
-
-def linked(user: User, provider: Provider, subject: str = "person-1") -> Identity:
-    identity = Identity(user=user, provider=provider, name=provider.name, issuer=provider.subjects_of, subject=subject)
-    identity.claims = "{}"
-    identity.save()
-    return identity
-
-
-def change(provider: Provider, **values: Any) -> None:
-    provider.refresh_from_db()
-    for name, value in values.items():
-        setattr(provider, name, value)
-    save_provider(provider)
 
 
 def let_in(broken: Broken, user: User) -> Client:

@@ -15,12 +15,12 @@ from accounts.logins.models import Login
 from accounts.models import User
 from accounts.pending import KEY as PENDING
 from accounts.sso import remote, walk
-from accounts.sso.models import Attempt, Identity, Provider
+from accounts.sso.models import Attempt, Provider
 from accounts.sso.services import save_provider
 from audit.models import AuditEntry
 from tests.accounts.sso import broken as ways
 from tests.accounts.sso.broken import EC, GONE, KEYS, PLAIN_KEY, Broken, send, signed
-from tests.accounts.sso.conftest import SECRET, make_provider
+from tests.accounts.sso.conftest import SECRET, linked, make_provider
 from tests.conftest import put
 
 NOW = time.time
@@ -33,10 +33,7 @@ def acme(db: None, broken: Broken) -> Provider:
 
 @pytest.fixture
 def known(acme: Provider, broken: Broken, eve: User) -> User:
-    identity = Identity(user=eve, provider=acme, name="Acme", issuer=acme.issuer, subject=broken.subject)
-    identity.claims = "{}"
-    identity.save()
-    return eve
+    return linked(eve, acme, broken.subject).user
 
 
 def accepted(client: Client, answer: Any, user: User) -> None:
