@@ -17,7 +17,7 @@ from accounts.mfa.forms import AddressForm, CodeForm
 from accounts.mfa.models import MessageDevice, Passkey, TOTPDevice
 from accounts.models import User
 from accounts.pending import enrolment_allowed, pending_user, safe_page
-from accounts.sso import again
+from accounts.sso.factors import offered
 from accounts.sso.models import signs_in_elsewhere
 from accounts.strength import LEVELS, is_enough
 from opssight.kernel.access import factor_needed
@@ -232,7 +232,7 @@ def step_up(request: HttpRequest) -> HttpResponse:
             form.add_error("code", refusal.detail)
     stands_on = getattr(user.otp_device, "level", "")  # type: ignore[attr-defined]
     least = max(level, stands_on, key=("", *LEVELS).index)
-    begun = again.offered(request, least)
+    begun = offered(request, least)
     provider = begun.identity.provider if begun else None
     page = {**_ways(request, user, least), "form": form, "next": asked, "level": level, "provider": provider}
     return render(request, "mfa/step_up.html", page, status=200 if not form.errors else 400)

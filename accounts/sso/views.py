@@ -17,7 +17,7 @@ from accounts import pending
 from accounts.mfa import proof
 from accounts.models import User
 from accounts.services import end_session
-from accounts.sso import again, endings, events, remote, services, walk
+from accounts.sso import endings, events, factors, remote, services, walk
 from accounts.sso.models import Identity, Provider, ProviderLogin
 from accounts.sso.remote import SignInRefused
 from accounts.sso.walk import LINK, STEP_UP, Proven
@@ -90,7 +90,7 @@ def _let_in(request: HttpRequest, proven: Proven, identity: Identity) -> HttpRes
 @require_GET
 def step_up_with(request: HttpRequest, slug: str) -> HttpResponse:
     provider = _provider(slug)
-    begun = again.offered(request)
+    begun = factors.offered(request)
     if begun is None or begun.identity.provider != provider:
         raise Http404
     try:
@@ -101,7 +101,7 @@ def step_up_with(request: HttpRequest, slug: str) -> HttpResponse:
 
 def _stepped_up(request: HttpRequest, proven: Proven) -> HttpResponse:
     """By nobody but whom the provider signed in here; the session goes on, and can be ended by its newer name too."""
-    begun = again.offered(request) if is_signed_in(request.user) else None
+    begun = factors.offered(request) if is_signed_in(request.user) else None
     if begun is None:
         raise SignInRefused("the session that was to step up is over, or not this provider's")
     if services.known(proven) != begun.identity:

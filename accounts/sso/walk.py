@@ -8,7 +8,7 @@ from typing import Any
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts.sso import checks, remote
+from accounts.sso import checks, factors, remote
 from accounts.sso.models import Attempt, Provider
 from accounts.sso.remote import SignInRefused
 from opssight.kernel.crypto import keyed_hash
@@ -138,15 +138,8 @@ def _by_oidc(provider: Provider, given: dict[str, Any], begun: dict[str, Any]) -
         "name": _text(claims.get("name")),
         "sid": _text(signed.get("sid")),
         "id_token": given["id_token"],
-        "factor_counts": _counts(provider, signed),  # userinfo is about the person, and not about this sign-in
+        "factor_counts": factors.counts(provider, signed),  # userinfo is about the person, and not about this sign-in
     }
-
-
-def _counts(provider: Provider, claims: dict[str, Any]) -> bool:
-    """Whether this sign-in over there is a second factor here: by the values that the provider's row names."""
-    said = claims.get("amr") if isinstance(claims.get("amr"), list) else []
-    told = {value for value in [*said, claims.get("acr")] if isinstance(value, str)}  # type: ignore[misc]
-    return bool(provider.factor_level and told & set(provider.factor_values))
 
 
 def _by_oauth2(provider: Provider, given: dict[str, Any]) -> dict[str, Any]:

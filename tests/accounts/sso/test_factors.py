@@ -1,4 +1,4 @@
-"""The second factor again by the provider that began the session, and whatever is none."""
+"""A provider's factor: proved again in the session that it began, and counted where rules are rehearsed."""
 
 import time
 from datetime import timedelta
@@ -12,6 +12,8 @@ from accounts.logins.models import Login
 from accounts.models import User
 from accounts.sso.models import Identity, Provider, ProviderLogin
 from audit.models import AuditEntry
+from rbac.access.factors import rehearse
+from rbac.models import Role
 from tests.accounts.sso.broken import GONE, Broken
 from tests.accounts.sso.conftest import change, linked, make_provider
 from tests.accounts.sso.test_checks import reason
@@ -179,3 +181,31 @@ def test_what_is_weaker_than_the_session_stands_on_is_refused(client, broken, ac
     assert broken.answer(client, asked).status_code == 400
     assert "use that again" in reason()
     assert not is_fresh(client)
+
+
+# --- who would be stopped -----------------------------------------------------------------------------------------
+
+
+def test_a_rehearsal_of_factor_rules_counts_what_the_provider_said_last(acme, broken, dev):
+    def stopped(level: str) -> list[str]:
+        return list(rehearse(Role.objects.get(key="developer"), level).values_list("email", flat=True))
+
+    linked(dev, acme)
+    assert stopped("otp") == [dev.email]  # linked, and never seen
+    assert broken.walk()["Location"] == "/", reason()
+    assert stopped("otp") == []
+    assert stopped("passkey") == [dev.email]
+    change(acme, factor_level="passkey")
+    assert stopped("passkey") == []
+    broken.claims["amr"] = ["pwd"]
+    broken.walk()
+    assert stopped("passkey") == [dev.email]
+    broken.claims["amr"] = ["mfa"]
+    broken.walk()
+    for values in ({"is_enabled": False}, {"factor_level": "", "factor_values": []}, {"factor_values": ["phr"]}):
+        change(acme, **values)
+        assert stopped("otp") == [dev.email], values
+        change(acme, is_enabled=True, factor_level="passkey", factor_values=["mfa"])
+    assert stopped("passkey") == []
+    put(Identity.objects.all(), claims_encrypted="v1.gone.AAAA")
+    assert stopped("otp") == [dev.email]  # unknown is no factor
