@@ -125,7 +125,7 @@ def save_provider(provider: Provider, *, secret: str = "") -> Provider:
     events.PROVIDER_CHANGED.emit(target=provider, provider=provider.slug)
     if before is not None and any(getattr(before, name) != getattr(provider, name) for name in GROUNDS):
         end_sessions(provider)
-    end_other_ways(provider.identities.all())
+    end_other_ways(Identity.objects.filter(provider=provider))
     return provider
 
 

@@ -3,13 +3,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from accounts.models import User
 from accounts.sso.models import Identity, Provider
 from accounts.sso.services import save_provider
+from audit.models import AuditEntry
 from opssight.settings.env import Outside
 from tests.accounts.sso.broken import Broken
 from tests.accounts.sso.real import Box, real_provider
+from tests.accounts.test_sign_in import code_for
+from tests.conftest import enrolled
 
 SECRET = "a-secret-of-the-tests"
 LOCAL = "http://localhost:8000"
@@ -33,6 +37,26 @@ def change(provider: Provider, **values: Any) -> None:
     for name, value in values.items():
         setattr(provider, name, value)
     save_provider(provider)
+
+
+def reason() -> str:
+    """Of the newest refusal."""
+    return AuditEntry.objects.filter(event="sso:refused").latest("id").error_message
+
+
+def let_in(broken: Broken, user: User) -> Client:
+    """All the way, with our own second step."""
+    client = Client()
+    assert broken.walk(client)["Location"] == "/sign-in/second-step", reason()
+    assert client.post("/sign-in/second-step", {"code": fresh_code(user)}).status_code == 302
+    return client
+
+
+def fresh_code(user: User) -> str:
+    """Of their app, whatever was entered before."""
+    device = enrolled(user)
+    type(device).objects.filter(pk=device.pk).update(last_step=-1, throttling_failure_timestamp=None)
+    return code_for(device)
 
 
 @pytest.fixture(autouse=True)

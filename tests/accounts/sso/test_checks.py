@@ -20,7 +20,7 @@ from accounts.sso.services import save_provider
 from audit.models import AuditEntry
 from tests.accounts.sso import broken as ways
 from tests.accounts.sso.broken import EC, GONE, KEYS, PLAIN_KEY, Broken, send, signed
-from tests.accounts.sso.conftest import SECRET, linked, make_provider
+from tests.accounts.sso.conftest import SECRET, linked, make_provider, reason
 from tests.conftest import put
 
 NOW = time.time
@@ -51,10 +51,6 @@ def refused(client: Client, answer: Any, why: str) -> None:
     entries = AuditEntry.objects.filter(event="sso:refused")
     assert entries.count() == 1
     assert why in reason()
-
-
-def reason() -> str:
-    return AuditEntry.objects.filter(event="sso:refused").latest("id").error_message
 
 
 def says(**values: Any) -> Callable[[Broken], None]:

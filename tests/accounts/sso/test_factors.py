@@ -15,8 +15,7 @@ from audit.models import AuditEntry
 from rbac.access.factors import rehearse
 from rbac.models import Role
 from tests.accounts.sso.broken import GONE, Broken
-from tests.accounts.sso.conftest import change, linked, make_provider
-from tests.accounts.sso.test_checks import reason
+from tests.accounts.sso.conftest import change, linked, make_provider, reason
 from tests.accounts.test_sign_in import code_for
 from tests.conftest import enrolled, put
 

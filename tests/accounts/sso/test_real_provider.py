@@ -16,7 +16,7 @@ from accounts.models import User
 from accounts.sso.models import ClaimRule, Identity, Provider
 from audit.models import AuditEntry
 from opssight.kernel import outgoing
-from tests.accounts.sso.conftest import REAL, change, make_provider
+from tests.accounts.sso.conftest import REAL, change, make_provider, reason
 from tests.accounts.test_sign_in import code_for
 from tests.conftest import enrolled
 
@@ -27,10 +27,6 @@ def real(db: None, real_issuer: str) -> Provider:
         real_issuer, slug="real", name="Real", scope="openid email profile groups", domains=["example.org"],
         creates_accounts=True, trusts_email=True,
     )  # fmt: skip
-
-
-def reason() -> str:
-    return AuditEntry.objects.latest("id").error_message
 
 
 class There:
