@@ -9,7 +9,6 @@ from axes.utils import reset
 from django.conf import settings
 from django.contrib.auth import login, logout, update_session_auth_hash
 from django.contrib.auth.password_validation import validate_password
-from django.core.cache import cache
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet, Sum
 from django.http import HttpRequest
@@ -26,6 +25,7 @@ from accounts.strength import proved
 from opssight.kernel.crypto import keyed_hash
 from opssight.kernel.errors import Refusal
 from opssight.kernel.http import client_address
+from opssight.kernel.rates import used
 
 MOST_RESETS, MOST_LINKS_ASKED, RESET_WINDOW = 3, 12, timedelta(hours=1)  # to one mailbox, from one address
 
@@ -126,13 +126,7 @@ def send_new_beginning(user: User) -> None:
 
 def may_ask_for_links(request: HttpRequest) -> bool:
     """Whether this address has not asked for a dozen links within the hour."""
-    window = int(timezone.now().timestamp() // RESET_WINDOW.total_seconds())
-    key = f"reset-links:{client_address(request)}:{window}"
-    cache.add(key, 0, timeout=int(RESET_WINDOW.total_seconds()) * 2)
-    try:
-        return bool(cache.incr(key) <= MOST_LINKS_ASKED)
-    except ValueError:  # evicted between the two calls
-        return True
+    return used(f"reset-links:{client_address(request)}", RESET_WINDOW) <= MOST_LINKS_ASKED
 
 
 def _has_had_enough(user: User) -> bool:

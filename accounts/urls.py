@@ -26,6 +26,7 @@ urlpatterns = [
     path("signed-out", sso.signed_out, name="signed-out"),
     path("set-up/<str:token>", views.set_up, name="set-up"),
     path("step-up", mfa.step_up, name="step-up"),
+    path("step-up/with/<slug:slug>", sso.step_up_with, name="step-up-with"),
     path("not-me/<str:token>", logins.not_me_by_mail, name="not-me-by-mail"),
     path("my-security/not-me", logins.not_me, name="not-me"),
     path("my-security/sessions/others/end", logins.end_others, name="end-other-sessions"),

@@ -40,7 +40,7 @@ EVIDENCE = (
         (
             "sessions:started", "sessions:ended", "sessions:revoked", "sessions:new_device", "sessions:disowned",
             "mfa:stepped_up", "mfa:code_sent", "mfa:code_used", "access:step_up_asked", "tokens:refreshed",
-            "sso:ended_by_provider",
+            "sso:ended_by_provider", "sso:other_ways_ended",
         ),
         {"SOC2": ("CC6.1",), "ISO27001": ("A.8.5",), "PCI_DSS": ("8.4.2",)},
     ),

@@ -100,6 +100,7 @@ def test_events_are_registered_once_and_named_in_the_past():
         "sso:groups_changed",
         "sso:linked",
         "sso:logout_refused",
+        "sso:other_ways_ended",
         "sso:refused",
         "sso:unlinked",
         "tokens:issued",

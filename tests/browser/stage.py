@@ -2,10 +2,13 @@
 
 import secrets
 from datetime import timedelta
+from ipaddress import ip_network
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.sessions.backends.db import SessionStore
+from django.core.cache import cache
 from django.utils import timezone
 from django_otp import DEVICE_ID_SESSION_KEY
 
@@ -23,10 +26,12 @@ from audit.sealing.verification import verify_and_keep
 from compliance.services import evaluate_all
 from opssight.kernel.access import permissions
 from opssight.kernel.crypto import keyed_hash
+from opssight.settings.env import Outside
 from rbac.models import Role, RoleAssignment
 from rbac.role_book import save_role
 from rbac.services import create_unit, root_unit
 from scanning.models import Asset, Finding, Scan, ScanState, Severity, Status
+from tests.accounts.sso.conftest import make_provider
 from tests.architecture.test_admin_leaks import MAKE
 from tests.conftest import PASSWORD, enrolled, make_person, opened
 from tests.opssight.test_console import make_asset, make_findings, make_scan
@@ -160,6 +165,19 @@ def after_its_first_person() -> None:
 def link_for(first: str) -> str:
     """The link of somebody whose account was made by another."""
     return issue_setup_link(create_account(f"{first.lower()}@example.org", name=first))
+
+
+def knows_provider(issuer: str) -> None:
+    """A real one on loopback, as the row `real`."""
+    settings.OUTGOING_ALLOW = Outside(networks=(ip_network("127.0.0.0/8"),), hosts=frozenset())
+    make_provider(
+        issuer, slug="real", name="Real ID", domains=["example.org"], creates_accounts=True,
+        factor_level="otp", factor_values=["mfa"],
+    )  # fmt: skip
+
+
+def rates_begin_anew() -> None:
+    cache.clear()
 
 
 # --- a scan, as its worker would move it --------------------------------------------------------------------------
