@@ -1,5 +1,6 @@
 """Telephone number and national ID: set by their owner, shown masked, revealed with a reason that is recorded."""
 
+import logging
 import re
 
 from django.core.exceptions import ValidationError
@@ -9,7 +10,10 @@ from accounts.mfa.messages import parsed_number
 from accounts.models import User
 from accounts.personal import events
 from accounts.personal.models import Collection, PersonalDetails
+from opssight.kernel.crypto import Undecryptable
 from opssight.kernel.errors import Refusal
+
+log = logging.getLogger("opssight.personal")
 
 FIELDS = ("phone_number", "ssn")
 _NATIONAL_ID = re.compile(r"^[A-Z0-9]{6,24}$")
@@ -21,6 +25,10 @@ class NotCollected(Refusal):
 
 class NothingKept(Refusal):
     status = 404
+
+
+class Unreadable(Refusal):
+    status = 409
 
 
 def collects_ssn() -> bool:
@@ -68,7 +76,13 @@ def set_own(user: User, *, phone_number: str | None = None, ssn: str | None = No
 @transaction.atomic
 def reveal(details: PersonalDetails, name: str, *, reason: str) -> str:
     """The value in the clear, and the entry that says who saw it and why; without the entry there is no value."""
-    value = details.value(name)
+    try:
+        value = details.value(name)
+    except Undecryptable:
+        log.error(
+            "personal details %s: %s can't be decrypted; see manage.py rotate_field_keys --check", details.uid, name
+        )
+        raise Unreadable("What is kept there can't be read any more. Its owner can enter it anew.") from None
     if not value or (name == "ssn" and not collects_ssn()):
         raise NothingKept("Nothing is kept there.")
     events.REVEALED.emit(target=details.user, field=name, reason=reason)

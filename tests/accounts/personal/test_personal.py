@@ -124,7 +124,7 @@ def test_a_secret_in_plain_text_lets_nobody_in(eve):
     client = password_step(eve)
     client.raise_request_exception = False
     put(TOTPDevice.objects.all(), secret_encrypted=secret)
-    assert client.post("/sign-in/second-step", {"code": code}).status_code == 500
+    assert client.post("/sign-in/second-step", {"code": code}).status_code == 400
     assert client.get("/my-security").status_code == 302
 
 
