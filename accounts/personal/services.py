@@ -9,13 +9,14 @@ from django.db import transaction
 from accounts.mfa.messages import parsed_number
 from accounts.models import User
 from accounts.personal import events
-from accounts.personal.models import Collection, PersonalDetails
+from accounts.personal.models import UNREADABLE, Collection, PersonalDetails
 from opssight.kernel.crypto import Undecryptable
 from opssight.kernel.errors import Refusal
 
 log = logging.getLogger("opssight.personal")
 
 FIELDS = ("phone_number", "ssn")
+REASON = (10, 300)  # characters, least and most
 _NATIONAL_ID = re.compile(r"^[A-Z0-9]{6,24}$")
 
 
@@ -87,6 +88,16 @@ def reveal(details: PersonalDetails, name: str, *, reason: str) -> str:
         raise NothingKept("Nothing is kept there.")
     events.REVEALED.emit(target=details.user, field=name, reason=reason)
     return value
+
+
+@transaction.atomic
+def own_in_full(user: User) -> dict[str, str]:
+    """What is kept of oneself, in the clear. It leaves entries as well: a session may be in other hands."""
+    details = details_of(user)
+    if details is None:
+        return {}
+    legible = [name for name in FIELDS if getattr(details, f"shown_{name}") not in ("", UNREADABLE)]
+    return {name: reveal(details, name, reason="one's own") for name in legible}
 
 
 @transaction.atomic

@@ -15,6 +15,7 @@ from accounts.mfa.models import TOTPDevice
 from accounts.models import User
 from accounts.pending import KEY as PENDING
 from accounts.pending import PATIENCE
+from accounts.personal.models import PersonalDetails
 from accounts.services import create_account, issue_setup_link
 from accounts.tokens.services import issue_token
 from audit.models import AuditEntry
@@ -76,6 +77,7 @@ def objects() -> dict[str, Any]:
         "scans/<uuid:uid>/progress": str(run.uid),
         "trail/<uuid:uid>": str(entry.uid),
         "compliance/<str:key>": "vuln.cadence",
+        "personal-details/<uuid:uid>/reveal": str(PersonalDetails.objects.earliest("id").uid),
         "states": {scan.state: str(scan.uid) for scan in Scan.objects.order_by("-id")},
         "admin": {
             page.model._meta.label_lower: page.model._default_manager.order_by("pk").first().pk
