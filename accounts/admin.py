@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from accounts import services
-from accounts.mfa.services import with_strength
+from accounts.mfa.services import of_strength, with_strength
 from accounts.models import User, normalise_email
 from accounts.personal.models import PersonalDetails
 from accounts.strength import NAMES
@@ -35,8 +35,7 @@ class StrengthFilter(admin.SimpleListFilter):
         return [("none", "none"), *NAMES.items()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> QuerySet[User]:
-        of_people: Any = queryset.filter(kind=User.Kind.PERSON)
-        return of_people.filter(strength=self.value()) if self.value() else queryset
+        return of_strength(queryset, self.value() or "") if self.value() else queryset
 
 
 @admin.register(User)

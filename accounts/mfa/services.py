@@ -97,6 +97,11 @@ def with_strength(people: QuerySet[User]) -> QuerySet[User]:
     return people.annotate(strength=Case(*strongest_first, default=Value("none")))
 
 
+def of_strength(people: QuerySet[Any], strength: str) -> QuerySet[Any]:
+    """Of `with_strength`: those whose strongest it is. Accounts of programs have no second factor to miss."""
+    return people.filter(kind=User.Kind.PERSON, strength=strength)
+
+
 # --- enrolling ----------------------------------------------------------------------------------------------------
 
 
