@@ -39,6 +39,7 @@ urlpatterns = [
     path("my-security/notices/<str:kind>", notices.set_preference, name="set-notice-preference"),
     path("my-security/devices/<uuid:uid>/revoke", devices.revoke, name="revoke-device"),
     path("my-security/details", personal.change, name="own-details"),
+    path("personal-details/<uuid:uid>/reveal", personal.reveal, name="reveal-personal"),
     path("my-security/recovery-codes", mfa.renew_codes, name="renew-codes"),
     path("my-security/password", views.change_password, name="change-password"),
     path("my-security/factors/<uuid:uid>/remove", mfa.remove_factor, name="remove-factor"),

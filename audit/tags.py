@@ -47,7 +47,7 @@ EVIDENCE = (
     Evidence(
         "Attempts that were refused",
         (
-            "sessions:refused", "mfa:refused", "tokens:refused", "tokens:replayed", "accounts:locked",
+            "sessions:refused", "mfa:refused", "mfa:unreadable", "tokens:refused", "tokens:replayed", "accounts:locked",
             "accounts:unlocked", "access:denied", "changes:refused", "sso:refused", "sso:logout_refused",
             "devices:report_refused",
         ),

@@ -22,7 +22,7 @@ AUTHENTICATION: dict[str, str] = {
     "V6.3.2": ATTACKS + "test_nobody_can_sign_in_to_a_fresh_installation",
     "V6.3.3": ATTACKS + "test_every_way_in_asks_an_enrolled_person_for_the_second_factor",
     "V6.3.4": ATTACKS + "test_every_way_in_asks_an_enrolled_person_for_the_second_factor",
-    "V6.3.5": "- a mail about a new device belongs to the rows of sessions",
+    "V6.3.5": "tests/accounts/logins/test_sessions.py::test_the_mail_goes_out_once_and_its_token_is_kept_nowhere",
     "V6.3.7": PASSWORDS + "test_it_is_changed_with_the_old_one_and_ends_other_sessions",
     "V6.3.8": PASSWORDS + "test_words_and_work_are_the_same_whether_there_is_an_account",
     "V6.4.1": PASSWORDS + "test_the_link_is_short_lived_and_the_newest_alone_counts",

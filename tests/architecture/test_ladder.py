@@ -69,6 +69,7 @@ def test_events_are_registered_once_and_named_in_the_past():
         "mfa:reset_asked",
         "mfa:reset_refused",
         "mfa:stepped_up",
+        "mfa:unreadable",
         "notices:failed",
         "passwords:changed",
         "passwords:reset_requested",

@@ -428,6 +428,53 @@ def test_where_one_is_signed_in(window, look, stage):
     look()
 
 
+def test_my_security_with_all_there_can_be(window, look, stage):
+    person = stage.person("Wilma")
+    stage.has_everything(person["email"])
+    window.holds(stage.session(person["email"]))
+    page = window.page
+    page.goto("/my-security")
+    assert page.locator("[aria-label='Your registered devices'] tbody tr").count() == 3
+    assert page.is_visible("text=Unreadable: set it up anew")
+    look()
+    follow(page.get_by_role("link", name="See and change your own details"))
+    follow(page.get_by_role("button", name="Show in full"))
+    assert page.is_visible("text=65070803F018")
+    look()
+    window.watch.allow(400)
+    page.fill("[name=name]", "me@example.org")
+    follow(page.get_by_role("button", name="Save"))
+    assert page.is_visible("text=It has no @")
+    look()
+
+
+def test_revealing_a_number(olga, window, look, stage):
+    details = stage.has_everything(stage.person("Walter")["email"])
+    olga.goto(f"/personal-details/{details}/reveal?field=ssn")
+    look()
+    window.watch.allow(400)
+    olga.fill("[name=reason]", "too short")
+    olga.evaluate("() => document.querySelector('main form').setAttribute('novalidate', '')")
+    follow(olga.get_by_role("button", name="Reveal it"))
+    assert olga.is_visible("text=at least 10")
+    look()
+    olga.fill("[name=reason]", "Payroll asks for it.")
+    follow(olga.get_by_role("button", name="Reveal it"))
+    assert olga.is_visible("text=65070803F018")
+    look()
+
+
+def test_a_second_step_that_can_not_be_read(window, look, stage):
+    window.holds(stage.halfway("Ulf", is_enrolled=True, is_readable=False))
+    page = window.page
+    page.goto("/sign-in/second-step")
+    window.watch.allow(400)
+    page.fill("[name=code]", "123456")
+    follow(page.locator("main button").first)
+    assert page.is_visible("text=can't be read any more")
+    look()
+
+
 def test_a_new_token(window, look, stage):
     window.holds(stage.session(stage.person("Tobi")["email"]))
     page = window.page
