@@ -36,5 +36,5 @@ AUTHENTICATION: dict[str, str] = {
     "V6.6.3": MFA + "test_messages.py::test_guessing_slows_down_and_survives_a_new_password_login",
     "V6.8.1": SSO + "test_accounts.py::test_a_second_provider_with_the_same_subject_and_address_takes_no_account",
     "V6.8.2": SSO + "test_checks.py::test_what_is_wrong_with_the_answer_signs_nobody_in",
-    "V6.8.4": SSO + "test_accounts.py::test_the_providers_factor_counts_only_where_its_row_says_so",
+    "V6.8.4": SSO + "test_factors.py::test_what_proves_nothing_changes_nothing",
 }
