@@ -40,14 +40,14 @@ EVIDENCE = (
         (
             "sessions:started", "sessions:ended", "sessions:revoked", "sessions:new_device", "sessions:disowned",
             "mfa:stepped_up", "mfa:code_sent", "mfa:code_used", "access:step_up_asked", "tokens:refreshed",
-            "sso:ended_by_provider",
+            "sso:ended_by_provider", "sso:other_ways_ended",
         ),
         {"SOC2": ("CC6.1",), "ISO27001": ("A.8.5",), "PCI_DSS": ("8.4.2",)},
     ),
     Evidence(
         "Attempts that were refused",
         (
-            "sessions:refused", "mfa:refused", "tokens:refused", "tokens:replayed", "accounts:locked",
+            "sessions:refused", "mfa:refused", "mfa:unreadable", "tokens:refused", "tokens:replayed", "accounts:locked",
             "accounts:unlocked", "access:denied", "changes:refused", "sso:refused", "sso:logout_refused",
             "devices:report_refused",
         ),

@@ -11,6 +11,7 @@ import accounts.api
 import accounts.devices.api
 import accounts.logins.api
 import accounts.mfa.api
+import accounts.notify.api
 import accounts.personal.api
 import accounts.tokens.api
 import audit.sealing.api
@@ -63,6 +64,7 @@ urlpatterns = [
     *router.urls,
     *accounts.tokens.api.urlpatterns,
     *accounts.devices.api.urlpatterns,
+    *accounts.notify.api.urlpatterns,
     path("me", MeViewSet.as_view({"get": "read", "patch": "update"}), name="me"),
     path("explain", rbac.api.ExplainViewSet.as_view({"get": "read"}), name="explain"),
     path("explain/holdings", rbac.api.HoldingsViewSet.as_view({"get": "read"}), name="holdings"),

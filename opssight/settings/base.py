@@ -319,6 +319,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "ScanState": "scanning.models.ScanState",
         "FindingStatus": "scanning.models.Status",
+        "AccountKind": "accounts.models.User.Kind",
         "AssetKind": "scanning.models.Asset.Kind",
         "DevicePlatform": "accounts.devices.models.Device.Platform",
         "PolicyEffect": "rbac.access.models.Policy.Effect",

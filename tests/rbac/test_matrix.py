@@ -36,7 +36,8 @@ WRITING = {  # console pages by POST
     "assets/<uuid:uid>/scan",
     "my-security/sessions/others/end",
 }
-OWN = {"devices", "tokens", "sessions", "mfa", "my-security"}  # one's own whatever the role; tested where it lives
+# One's own whatever the role; tested where it lives.
+OWN = {"me", "devices", "tokens", "sessions", "mfa", "my-security", "step-up"}
 NAMED_BY = {"checkpoints": "size", "controls": "key", "groups": "name"}  # others by their uid
 BY_LABEL = {"mfa": "mfa.totpdevice", "trail": "audit.auditentry", "grants": "scanning.assetusergrant"}
 
