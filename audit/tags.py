@@ -128,12 +128,18 @@ EVIDENCE = (
     ),
     Evidence(
         "That weaknesses are looked for",
-        ("scans:requested", "scans:started", "scans:finished", "scans:failed", "scanning.scan"),
+        (
+            "scans:requested", "scans:started", "scans:finished", "scans:failed", "scanning.scan", "imports:undone",
+            "imports.import",
+        ),
         {"SOC2": ("CC7.1",), "GDPR": ("32(1)(d)",), "ISO27001": ("A.8.8",), "PCI_DSS": ("11.3.1",)},
     ),
     Evidence(
         "What was found, and what became of it",
-        ("findings:raised", "findings:fixed", "findings:reopened", "findings:rerated", "scanning.finding"),
+        (
+            "findings:raised", "findings:fixed", "findings:reopened", "findings:rerated", "findings:withdrawn",
+            "findings:restored", "scanning.finding",
+        ),
         {"SOC2": ("CC7.1", "CC7.4"), "GDPR": ("32(1)(b)",), "ISO27001": ("A.8.8",), "PCI_DSS": ("6.3.3",)},
     ),
     Evidence(

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from opssight.kernel.rest.filters import FilterSet, UidFilter
-from opssight.kernel.rest.serializers import StrictModelSerializer, StrictSerializer, Text
+from opssight.kernel.rest.serializers import StrictModelSerializer, StrictSerializer
 from opssight.kernel.rest.views import List, Resource, Retrieve
 from scanning import reports
 from scanning.imports import services

@@ -36,6 +36,7 @@ from rbac.access.models import AccessTrace, FactorRule, Policy, Zone
 from rbac.grants import grant_on_object
 from rbac.models import DenyRule, Role, RoleAssignment, Unit
 from rbac.services import assign_role, create_unit, root_unit, save_deny
+from scanning.imports.models import Import
 from scanning.models import Asset, Finding, Scan, Severity
 from tests.conftest import enrolled, make_person, opened
 
@@ -170,6 +171,7 @@ MAKE: dict[str, Callable[[Unit], Model]] = {
         reason=unit.name,  # groups sit in no unit
     ),
     "scanning.scan": scan,
+    "imports.import": lambda unit: Import.objects.create(asset=asset(unit), digest="0" * 64),
     "scanning.finding": finding,
 }
 PAGES = list(admin.site._registry.values())
