@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from scanning.models import Severity
+from scanning.reports.base import RawFinding
 from scanning.scanners import toolbox
-from scanning.scanners.base import BadReport, RawFinding, Report, register
+from scanning.scanners.base import BadReport, Report, register
 
 _SEVERITY = {"HIGH": Severity.HIGH, "MEDIUM": Severity.MEDIUM, "LOW": Severity.LOW}
 # Bandit's exclusions are substrings of paths; this one stands in none, and replaces its defaults (".git", "CVS", …).

@@ -2,22 +2,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-
-@dataclass(frozen=True)
-class RawFinding:
-    """What a report says of one weakness. `flagged` is the code that was flagged, `code` the excerpt around it."""
-
-    rule: str
-    title: str
-    description: str
-    severity: int
-    path: str
-    line: int
-    code: str = ""
-    flagged: str = ""
-    confidence: str = ""
-    cwe: int | None = None
-    help_url: str = ""
+from scanning.reports.base import RawFinding
 
 
 @dataclass(frozen=True)
