@@ -104,6 +104,7 @@ def test_what_proves_nothing_changes_nothing(client, broken, what):
     answer = go(client, broken, **claims)
     assert answer.status_code == 400
     assert "did not work" in answer.content.decode()
+    assert "You are signed in as before" in answer.content.decode()
     assert why in reason()
     assert AuditEntry.objects.filter(event="sso:refused").count() == 1
     after = dict(client.session)
