@@ -52,14 +52,14 @@ class Undone:
 
 
 def import_report(
-    asset: Asset, file: BinaryIO, *, name: str = "", format: str = "", partial: bool = False, dry_run: bool = False,
+    asset: Asset, file: BinaryIO, *, name: str = "", format: str = "", is_partial: bool = False, dry_run: bool = False,
     by: Any = None,
 ) -> Diff:  # fmt: skip
     """Take in the report on `asset`. A complete one closes what it no longer names, in the files that it vouches for.
 
     Unusable where it can't be read; a refusal where `by` may not import for the asset.
     """
-    row = Import(asset=asset, imported_by=by, name=findings.storable(name)[:200], is_partial=partial)
+    row = Import(asset=asset, imported_by=by, name=findings.storable(name)[:200], is_partial=is_partial)
     if by is not None:
         check(by, "imports:create", row, about=asset)
     row.digest = _digest(file)
@@ -117,7 +117,7 @@ def _record(row: Import, run: reports.Run) -> Scan:
 
 
 def _remember(row: Import, before: list[findings.Before]) -> None:
-    became = {}
+    became: dict[int, str] = {}
     for start in range(0, len(before), BATCH):
         pks = [was.finding for was in before[start : start + BATCH]]
         became |= dict(Finding.objects.filter(pk__in=pks).values_list("pk", "status"))

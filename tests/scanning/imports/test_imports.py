@@ -43,7 +43,7 @@ def asset(db: None, tmp_path) -> Asset:
 
 @pytest.fixture
 def sender(asset) -> Callable[[User], Any]:
-    """`sender(dev)(report(), partial="true")`: an upload by that person's token; `.client` is the caller."""
+    """`sender(dev)(report(), is_partial="true")`: an upload by that person's token; `.client` is the caller."""
 
     def make(person: User) -> Any:
         _, text = issue_token(person, name="ci", scopes=permissions_of(person))
@@ -106,7 +106,7 @@ def test_a_trial_says_the_same_and_leaves_nothing(send):
 
 def test_a_partial_report_closes_nothing_and_no_report_what_it_does_not_vouch_for(send, asset):
     send(report("shop.py:9", "pay.py:3"))
-    assert counts(send(report("shop.py:9"), partial="true")) == (0, 1, 0, 0)
+    assert counts(send(report("shop.py:9"), is_partial="true")) == (0, 1, 0, 0)
     put(Finding.objects.filter(path="pay.py"), path="elsewhere.py")
     assert counts(send(report("shop.py:9"))) == (0, 1, 0, 0)
     put(Finding.objects.filter(path="elsewhere.py"), path="pay.py")

@@ -33,7 +33,7 @@ class Command(BaseCommand):
             with acting(command("import_report")), path.open("rb") as file:
                 diff = services.import_report(
                     _asset(options["asset"]), file, name=path.name, format=options["format"],
-                    partial=options["partial"], dry_run=options["dry_run"],
+                    is_partial=options["partial"], dry_run=options["dry_run"],
                 )  # fmt: skip
         except OSError as error:
             raise CommandError(f"{path} can't be read: {error.strerror}.", returncode=FAILED) from None
