@@ -19,6 +19,7 @@ import compliance.api
 import rbac.access.api
 import rbac.api
 import scanning.api
+import scanning.triage.api
 from opssight.kernel.errors import problem_json
 from opssight.kernel.guards import public
 from opssight.me import MeViewSet
@@ -30,6 +31,7 @@ _names: set[str] = set()
 for subject in (
     compliance.api,
     scanning.api,
+    scanning.triage.api,
     audit.sealing.api,
     rbac.api,
     rbac.access.api,

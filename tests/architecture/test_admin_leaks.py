@@ -37,6 +37,7 @@ from rbac.grants import grant_on_object
 from rbac.models import DenyRule, Role, RoleAssignment, Unit
 from rbac.services import assign_role, create_unit, root_unit, save_deny
 from scanning.models import Asset, Finding, Scan, Severity
+from scanning.triage.models import Decision
 from tests.conftest import enrolled, make_person, opened
 
 SECRET = "bravo"  # stands in each text of an object that must stay out of sight
@@ -48,6 +49,14 @@ def asset(unit: Unit) -> Asset:
 
 def scan(unit: Unit) -> Scan:
     return Scan.objects.create(asset=asset(unit), scanner="bandit", reason=unit.name)
+
+
+def decision(unit: Unit) -> Decision:
+    about = finding(unit)
+    return Decision.objects.create(
+        finding=about, asset=about.asset, status="accepted", was="open", reason=unit.name,
+        decided_by=person(unit), until=timezone.now() + timedelta(days=9),
+    )  # fmt: skip
 
 
 def finding(unit: Unit) -> Finding:
@@ -171,6 +180,7 @@ MAKE: dict[str, Callable[[Unit], Model]] = {
     ),
     "scanning.scan": scan,
     "scanning.finding": finding,
+    "triage.decision": decision,
 }
 PAGES = list(admin.site._registry.values())
 

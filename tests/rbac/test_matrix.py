@@ -88,7 +88,15 @@ WITHOUT_OBJECT = [q for q in QUESTIONS if not q.about]
 
 def test_the_map_was_read():
     """Each address lands in one of the lists, and every kind of object that sits in a unit is among them."""
-    assert {q.about for q in ABOUT_UNITS} == {"assets", "scans", "findings", "assignments", "denies", "grants"}
+    assert {q.about for q in ABOUT_UNITS} == {
+        "assets",
+        "assignments",
+        "decisions",
+        "denies",
+        "findings",
+        "grants",
+        "scans",
+    }
     assert {q.about for q in QUESTIONS if q.about} <= {*OWN, *resources}
     assert len(QUESTIONS) > 60
     assert {"findings", "scans/<uuid:uid>/progress", "trail", "access"} <= {q.address for q in QUESTIONS}
