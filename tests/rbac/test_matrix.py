@@ -34,6 +34,7 @@ WRITING = {  # console pages by POST
     "compliance/evaluate",
     "compliance/<str:key>/evaluate",
     "assets/<uuid:uid>/scan",
+    "decisions/<uuid:uid>/answer",
     "my-security/sessions/others/end",
 }
 # One's own whatever the role; tested where it lives.

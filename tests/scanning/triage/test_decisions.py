@@ -9,38 +9,14 @@ from django.utils import timezone
 
 from audit.models import AuditEntry
 from rbac.services import assign_role, create_unit, root_unit
-from scanning import findings
-from scanning.models import Asset, Finding, Scan, Severity, Status
-from scanning.scanners.base import RawFinding
-from scanning.services import folder_asset, request_scan
+from scanning.models import Finding, Status
+from scanning.services import folder_asset
 from scanning.triage import services
 from scanning.triage.models import Decision
 from tests.conftest import make_person, put
+from tests.scanning.triage.conftest import WHY, scanned, status_of
 
 pytestmark = pytest.mark.django_db
-WHY = "The service is not reachable from outside."
-
-
-def scanned(asset: Asset, *lines: int) -> Scan:
-    scan = Scan.claim(request_scan(asset, dispatch=False).pk)
-    findings.record(
-        scan,
-        [RawFinding("B602", "shell", "", Severity.HIGH, "shop.py", line, flagged=f"call({line})") for line in lines],
-    )
-    findings.close_missing(scan)
-    scan.finish("completed")
-    return scan
-
-
-@pytest.fixture
-def asset(db: None, tmp_path) -> Asset:
-    return folder_asset(tmp_path)
-
-
-@pytest.fixture
-def finding(asset) -> Finding:
-    scanned(asset, 1, 2)
-    return Finding.objects.get(line=1)
 
 
 @pytest.fixture
@@ -66,10 +42,6 @@ def in_days(days: float) -> str:
 
 def answer(client: Any, decision: Any, word: str, **more: str) -> Any:
     return client.post(f"{decision['Location']}/{word}", more, content_type="application/json")
-
-
-def status_of(finding: Finding) -> str:
-    return Finding.objects.get(pk=finding.pk).status
 
 
 @pytest.mark.parametrize("was", Status.values)
