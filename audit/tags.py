@@ -137,8 +137,9 @@ EVIDENCE = (
     Evidence(
         "What was found, and what became of it",
         (
-            "findings:raised", "findings:fixed", "findings:reopened", "findings:rerated", "findings:withdrawn",
-            "findings:restored", "scanning.finding",
+            "findings:raised", "findings:fixed", "findings:reopened", "findings:rerated", "findings:triaged",
+            "findings:acceptance_asked", "findings:acceptance_refused", "findings:woken", "findings:withdrawn",
+            "findings:restored", "scanning.finding", "triage.decision",
         ),
         {"SOC2": ("CC7.1", "CC7.4"), "GDPR": ("32(1)(b)",), "ISO27001": ("A.8.8",), "PCI_DSS": ("6.3.3",)},
     ),

@@ -20,6 +20,7 @@ import rbac.access.api
 import rbac.api
 import scanning.api
 import scanning.imports.api
+import scanning.triage.api
 from opssight.kernel.errors import problem_json
 from opssight.kernel.guards import public
 from opssight.me import MeViewSet
@@ -32,6 +33,7 @@ for subject in (
     compliance.api,
     scanning.api,
     scanning.imports.api,
+    scanning.triage.api,
     audit.sealing.api,
     rbac.api,
     rbac.access.api,

@@ -81,6 +81,7 @@ def objects() -> dict[str, Any]:
     assert run
     return {
         "findings/<uuid:uid>": str(found.uid),
+        "findings/<uuid:uid>/decide": str(found.uid),
         "scans/<uuid:uid>": str(run.uid),
         "scans/<uuid:uid>/progress": str(run.uid),
         "trail/<uuid:uid>": str(entry.uid),

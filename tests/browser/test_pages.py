@@ -337,8 +337,9 @@ def test_a_sign_in_through_a_provider_that_did_not_work_and_the_way_out(nobody, 
 def test_too_many_sign_ins_through_a_provider(nobody, window, look, stage):
     window.watch.allow(400, 429)
     try:
-        for _ in range(MOST_BEGUN_HERE):
-            nobody.request.get("/sign-in/with/with-provider")
+        for _ in range(2 * MOST_BEGUN_HERE):  # a minute may end in between
+            if nobody.request.get("/sign-in/with/with-provider").status == 429:
+                break
         nobody.goto("/sign-in/with/with-provider")
         assert nobody.is_visible("text=Too many sign-ins for now")
         look()

@@ -34,6 +34,7 @@ WRITING = {  # console pages by POST
     "compliance/evaluate",
     "compliance/<str:key>/evaluate",
     "assets/<uuid:uid>/scan",
+    "decisions/<uuid:uid>/answer",
     "my-security/sessions/others/end",
 }
 # One's own whatever the role; tested where it lives.
@@ -90,12 +91,13 @@ def test_the_map_was_read():
     """Each address lands in one of the lists, and every kind of object that sits in a unit is among them."""
     assert {q.about for q in ABOUT_UNITS} == {
         "assets",
-        "scans",
-        "findings",
-        "imports",
         "assignments",
+        "decisions",
         "denies",
+        "findings",
         "grants",
+        "imports",
+        "scans",
     }
     assert {q.about for q in QUESTIONS if q.about} <= {*OWN, *resources}
     assert len(QUESTIONS) > 60
