@@ -25,9 +25,7 @@ def read(stream: BinaryIO, root: str = "") -> list[Run]:
             errors[paths.take(error.text("filename"), error.at("filename"))] = error.text("reason")
         else:
             findings.append(_finding(Node(value, place), paths))
-    # A folder that is not there, or without Python, is no clean one; a report of some findings may leave out the rest.
-    complete = bool(files or findings or errors)
-    return [Run("bandit", "", findings, files - errors.keys(), errors, complete)]
+    return [Run("bandit", "", findings, files - errors.keys(), errors)]
 
 
 def _finding(result: Node, paths: Paths) -> RawFinding:

@@ -16,7 +16,9 @@ def read(stream: BinaryIO, root: str = "") -> list[Run]:
     file.seek(0)
     several = file.read(4096).lstrip()[:1] == b"["
     before, version, known = "[]." if several else "", "", several
-    for kind, place, value in elements(file, *(before + check for check in CHECKS), f"{before}check_type", f"{before}passed"):
+    for kind, place, value in elements(
+        file, *(before + check for check in CHECKS), f"{before}check_type", f"{before}passed"
+    ):
         last = kind.removeprefix(before)
         known = known or last in ("check_type", "passed")
         if last == "summary.checkov_version":

@@ -1,5 +1,5 @@
-"""The vulnerabilities of a CycloneDX bill of materials, as JSON. XML is refused: no parser of ours is safe against hostile
-XML, and every tool that writes CycloneDX can write JSON."""
+"""The vulnerabilities of a CycloneDX bill of materials, as JSON. XML is refused: no parser of ours is safe against
+hostile XML, and tools that write CycloneDX can write JSON."""
 
 import re
 from typing import BinaryIO

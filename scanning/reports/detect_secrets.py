@@ -3,7 +3,7 @@
 from typing import BinaryIO
 
 from scanning.models import Severity
-from scanning.reports.base import RawFinding, Run
+from scanning.reports.base import RawFinding, Run, UnreadableReport
 from scanning.reports.fields import Node
 from scanning.reports.paths import Paths
 from scanning.reports.stream import elements, unpack
@@ -11,13 +11,17 @@ from scanning.reports.words import name, secret
 
 
 def read(stream: BinaryIO, root: str = "") -> list[Run]:
-    paths, version, findings = Paths(root), "", list[RawFinding]()
-    wanted = ("version", "results.*[]")
-    for kind, place, value in elements(unpack(stream), *wanted, need=("results", "plugins_used")):
+    paths, version, known, findings = Paths(root), "", False, list[RawFinding]()
+    wanted = ("version", "plugins_used[]", "results.*[]")
+    for kind, place, value in elements(unpack(stream), *wanted, need=("results",)):
         if kind == "version":
             version = name(str(value))
+        elif kind == "plugins_used[]":
+            known = True
         else:
             findings.append(_finding(Node(value, place), paths))
+    if not known:
+        raise UnreadableReport("plugins_used is missing: this is no report of detect-secrets.")
     return [Run("detect_secrets", version, findings)]
 
 

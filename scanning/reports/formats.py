@@ -1,5 +1,6 @@
 """Which formats there are, and which one a report is in."""
 
+from collections.abc import Iterator
 from typing import BinaryIO
 
 from scanning.reports import (
@@ -17,12 +18,13 @@ from scanning.reports import (
     trivy,
 )
 from scanning.reports.base import Run, UnreadableReport
-from scanning.reports.stream import elements, unpack
+from scanning.reports.stream import Unpacked, elements, unpack
 
 FORMATS = {
     module.__name__.rpartition(".")[2]: module.read
     for module in (
-        bandit, checkov, cyclonedx, detect_secrets, generic, gitleaks, osv_scanner, pip_audit, safety, sarif, semgrep, trivy,
+        bandit, checkov, cyclonedx, detect_secrets, generic, gitleaks, osv_scanner, pip_audit, safety, sarif, semgrep,
+        trivy,
     )
 }  # fmt: skip
 
@@ -47,12 +49,10 @@ TELLING = {
     "[].check_type": "checkov",
     "[].vulns": "pip_audit",
     "[].skip_reason": "pip_audit",
-    "[][]": "safety",
     "results[].check_id": "semgrep",
     "results[].test_id": "bandit",
     "results[].packages": "osv_scanner",
 }
-_KEYS = ("*", "[].*", "results[].*", "[][]")
 
 
 def read(stream: BinaryIO, format: str = "", root: str = "") -> list[Run]:
@@ -63,21 +63,43 @@ def read(stream: BinaryIO, format: str = "", root: str = "") -> list[Run]:
     if format and format not in FORMATS:
         raise UnreadableReport(f"{format} is no format of ours. There are: {', '.join(FORMATS)}.")
     file = unpack(stream)
-    return FORMATS[format or detect(file)](file, root)
+    file.seek(0)
+    if format == "osv_scanner" and not file.read(1):
+        return osv_scanner.read(file)
+    found = _detected(file)
+    if not found and not format:
+        raise UnreadableReport(f"It is not clear which format this is. Name it: {', '.join(FORMATS)}.")
+    if format and found not in ("", format):
+        raise UnreadableReport(f"This is a report of the format {found}, not {format}.")
+    return FORMATS[format or found](file, root)
 
 
-def detect(file: BinaryIO) -> str:
-    """By the first key that only one format has; a guess would take a stranger's report for a clean one."""
+def _detected(file: Unpacked) -> str:
+    """By the first key that only one format has, or "": a guess would take a stranger's report for a clean one."""
+    file.seek(0)
+    start = "".join(file.read(4096).decode("utf-8", "replace").split())[:2]
+    if start == "[[":
+        return "safety"
     met = set[str]()
-    for kind, _, value in elements(file, "[].*", "[][]", *(("results[].*",))) if _is_list(file) else _keys(file):
-        key = "[][]" if kind == "[][]" else kind.removesuffix("*") + str(value)
+    if start in ("[]", "nu"):
+        return ""
+    for key in _keys(file, "[].*" if start[:1] == "[" else "*", met):
         if key in TELLING:
             return TELLING[key]
-        met.add(key)
+    if "results" in met:
+        for key in _keys(file, "results[].*", met):
+            if key in TELLING:
+                return TELLING[key]
     if {"passed", "failed"} <= met:
         return "checkov"
     if {"results", "errors"} <= met:
         return "semgrep"
-    raise UnreadableReport(
-        f"No format of ours looks like this. Name the format of the report: {', '.join(FORMATS)}."
-    )
+    return ""
+
+
+def _keys(file: Unpacked, where: str, met: set[str]) -> Iterator[str]:
+    for _, _, key in elements(file, where):
+        told = where.removesuffix("*") + key
+        if told not in met:
+            met.add(told)
+            yield told

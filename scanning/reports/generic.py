@@ -22,8 +22,8 @@ from scanning.reports.words import (
 )
 
 FIELDS = {
-    "rule", "title", "description", "severity", "path", "line", "end_line", "column", "code", "confidence", "cwe", "url",
-    "advisory", "aliases", "cvss", "cvss_vector", "ecosystem", "package", "package_version", "fix_version", "id",
+    "rule", "title", "description", "severity", "path", "line", "end_line", "column", "code", "confidence", "cwe",
+    "url", "advisory", "aliases", "cvss", "cvss_vector", "ecosystem", "package", "package_version", "fix_version", "id",
     "secret", "suppressed",
 }  # fmt: skip
 
@@ -36,7 +36,9 @@ def read(stream: BinaryIO, root: str = "") -> list[Run]:
         if kind in ("tool", "version", "files[]"):
             if not isinstance(value, str):
                 raise UnreadableReport(f"{place} is not a text.")
-            tool, version = (name(value), version) if kind == "tool" else (tool, name(value) if kind == "version" else version)
+            tool, version = (
+                (name(value), version) if kind == "tool" else (tool, name(value) if kind == "version" else version)
+            )
             if kind == "files[]":
                 files.append(paths.take(value, place))
         elif kind == "errors[]":
@@ -52,7 +54,9 @@ def read(stream: BinaryIO, root: str = "") -> list[Run]:
 
 def _finding(found: Node, paths: Paths) -> RawFinding:
     if unknown := sorted(set(found.keys()) - FIELDS):
-        raise UnreadableReport(f"{found.place} has an unknown field {name(unknown[0])[:60]}. docs/imports.md lists the fields.")
+        raise UnreadableReport(
+            f"{found.place} has an unknown field {name(unknown[0])[:60]}. docs/imports.md lists the fields."
+        )
     rule, word = name(found.text("rule")), found.text("severity")
     if word.lower() not in SEVERITIES:
         raise UnreadableReport(f"{found.at('severity')} is none of critical, high, medium, low, info.")

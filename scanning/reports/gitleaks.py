@@ -1,4 +1,4 @@
-"""Gitleaks' JSON: version 8, version 7, and null, which it wrote where it found nothing. It holds the secrets in clear."""
+"""Gitleaks' JSON: version 8, version 7, and null where it found nothing. It holds the secrets in clear."""
 
 from typing import BinaryIO
 
@@ -13,13 +13,19 @@ from scanning.reports.words import name, secret, title
 def read(stream: BinaryIO, root: str = "") -> list[Run]:
     # A path in a commit starts at the repository, with or without a slash.
     loose, history = Paths(root), Paths("/")
-    found = [_finding(Node(value, place), loose, history) for _, place, value in elements(unpack(stream), "[]", null=True)]
+    found = [
+        _finding(Node(value, place), loose, history) for _, place, value in elements(unpack(stream), "[]", null=True)
+    ]
     return [Run("gitleaks", findings=found)]
 
 
 def _finding(leak: Node, loose: Paths, history: Paths) -> RawFinding:
     old = "offender" in leak
-    keys = ("rule", "file", "offender", "line", "lineNumber", "commit") if old else ("RuleID", "File", "Secret", "Match", "StartLine", "Commit")
+    keys = (
+        ("rule", "file", "offender", "line", "lineNumber", "commit")
+        if old
+        else ("RuleID", "File", "Secret", "Match", "StartLine", "Commit")
+    )
     rule_key, file_key, secret_key, match_key, line_key, commit_key = keys
     about, commit = leak.text("rule" if old else "Description", ""), name(leak.text(commit_key, ""))
     rule = name(leak.text(rule_key, "") or about)

@@ -1,4 +1,4 @@
-"""osv-scanner's JSON. It writes nothing at all where it finds nothing; so an empty file counts where the format is named."""
+"""osv-scanner's JSON. Where it finds nothing it may write nothing: an empty file counts where the format is named."""
 
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -15,9 +15,7 @@ def read(stream: BinaryIO, root: str = "") -> list[Run]:
     file.seek(0)
     if not file.read(1):
         return [Run("osv_scanner")]
-    sources = {
-        place: Node(value, place) for _, place, value in elements(file, "results[].source", need=("results",))
-    }
+    sources = {place: Node(value, place) for _, place, value in elements(file, "results[].source", need=("results",))}
     findings = list[RawFinding]()
     for _, place, value in elements(file, "results[].packages[]"):
         where = f"{place.rpartition('.packages')[0]}.source"

@@ -12,7 +12,7 @@ from scanning.models import Severity
 from scanning.reports.base import RawFinding, Run, UnreadableReport
 from scanning.reports.fields import Node, score
 from scanning.reports.paths import Paths
-from scanning.reports.stream import elements, unpack
+from scanning.reports.stream import Unpacked, elements, unpack
 from scanning.reports.words import (
     SECRET_CWES,
     by_score,
@@ -87,7 +87,8 @@ def read(stream: BinaryIO, root: str = "") -> list[Run]:
         if result.text("kind", "fail") in ("fail", "open", "review"):
             runs[number].findings.append(_finding(result, runs[number]))
     return [
-        Run(_slug(run.tool), run.version, run.findings, None, run.errors, run.complete) for _, run in sorted(runs.items())
+        Run(_slug(run.tool), run.version, run.findings, None, run.errors, run.complete)
+        for _, run in sorted(runs.items())
     ]
 
 
@@ -101,7 +102,7 @@ def _index(place: str, list_name: str = "runs") -> int:
     return int(found[1]) if found else 0
 
 
-def _about(file: BinaryIO) -> dict[int, _Run]:
+def _about(file: Unpacked) -> dict[int, _Run]:
     runs, version = dict[int, _Run](), None
     for kind, place, value in elements(file, *ABOUT, need=("runs",)):
         if kind == "version":
@@ -137,7 +138,6 @@ def _invoked(run: _Run, invocation: Node) -> None:
 
 
 def _add_rule(run: _Run, rule: Node, where: int) -> None:
-    number = sum(1 for tool, _ in run.rules if tool == where) if where >= 0 else len(run.by_id)
     properties, key = rule.node("properties"), rule.text("id")
     tags = [str(tag) for tag in properties.items("tags")] if isinstance(properties.raw("tags"), list) else []
     found = _Rule(
@@ -256,5 +256,7 @@ def _identity(result: Node, rule: str, path: str) -> str:
 def _suppressed(result: Node) -> str:
     for suppression in result.nodes("suppressions"):
         if suppression.text("status", "accepted") == "accepted":
-            return prose(suppression.text("justification", "") or f"suppressed {suppression.text('kind', 'externally')}")
+            return prose(
+                suppression.text("justification", "") or f"suppressed {suppression.text('kind', 'externally')}"
+            )
     return ""

@@ -1,4 +1,4 @@
-"""A report as a stream: unpacked, within limits, one element at a time; what is wrong is told with its line and field."""
+"""A report as a stream: unpacked, within limits, one element at a time; what is wrong is told with line and field."""
 
 import gzip
 import re
@@ -14,7 +14,13 @@ from scanning.reports.base import MAX_BYTES, MAX_DEPTH, MAX_FINDINGS, MAX_VALUES
 
 CHUNK = 1 << 16
 IN_MEMORY = 8_000_000  # of an unpacked report; the rest of it goes to a temporary file
-KINDS = {"start_map": "an object", "start_array": "a list", "string": "a text", "number": "a number", "boolean": "a yes/no"}
+KINDS = {
+    "start_map": "an object",
+    "start_array": "a list",
+    "string": "a text",
+    "number": "a number",
+    "boolean": "a yes/no",
+}
 WRONG = (ijson.JSONError, UnicodeDecodeError, ValueError, DecimalException)
 
 
@@ -23,7 +29,7 @@ class Unpacked(tempfile.SpooledTemporaryFile[bytes]):
 
 
 def unpack(stream: BinaryIO) -> Unpacked:
-    """Gunzipped where it is gzip, by its first bytes; refused where it is too large, empty, or no UTF-8 at first sight."""
+    """Gunzipped where it is gzip, by its first bytes; refused where it is too large, or at first sight no JSON."""
     if isinstance(stream, Unpacked):
         return stream
     head = stream.read(2)
@@ -61,17 +67,20 @@ class _Joined:
 
 def _look_at(start: bytes) -> None:
     if start[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in start[:4]:
-        raise UnreadableReport("Line 1: the report is UTF-16, not UTF-8. Let the tool write the file, or save it as UTF-8.")
+        raise UnreadableReport(
+            "Line 1: the report is UTF-16, not UTF-8. Let the tool write the file, or save it as UTF-8."
+        )
     if start.lstrip()[:1] == b"<":
         raise UnreadableReport("Line 1: the report is XML or HTML. OpsSight reads JSON: let the tool write that.")
 
 
 def elements(
-    file: BinaryIO, *wanted: str, need: Sequence[str] = (), null: bool = False
+    file: Unpacked, *wanted: str, need: Sequence[str] = (), null: bool = False
 ) -> Iterator[tuple[str, str, Any]]:
     """What stands at the `wanted` places, such as "results[]" or "results.*[]", each with the place it was found at.
 
-    A place such as "metrics.*" stands for the keys there. Nothing else is held in memory. `need` are places that must be lists or objects; `null` allows a report of just that.
+    A place such as "metrics.*" stands for the keys there. Nothing else is held in memory. `need` are places that must
+    be lists or objects; `null` allows a report of just that.
     """
     tree, met = _tree((*wanted, *need), wanted), set[str]()
     frames: list[_Frame] = []
@@ -121,7 +130,7 @@ def elements(
                     counts[name] = counts.get(name, 0) + 1
                     if counts[name] > MAX_FINDINGS:
                         raise UnreadableReport(f"There are more than {MAX_FINDINGS} of {name}. Scan in parts.")
-                    if name.endswith(".*") and top is not None:
+                    if name.endswith("*") and top is not None:
                         yield name, place, top.key
                     elif opens:
                         holding.append(value)
@@ -194,14 +203,16 @@ def printable(text: str) -> str:
 
 # Names of files that are not UTF-8 stand as lone surrogates in what Python's own tools write, and the parser would
 # turn them all into "?". They pass through it as letters of a private plane.
-_ESCAPE = re.compile(rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[dD][cC][89a-fA-F][0-9a-fA-F]|.)", re.S)
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[dD][cC][89a-fA-F][0-9a-fA-F]|.)", re.S
+)
 _PRIVATE = {0x10FC00 + byte: 0xDC00 + byte for byte in range(0x80, 0x100)}
 
 
 class _Feed:
     """The report as the parser takes it, knowing how far it came."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: Unpacked) -> None:
         file.seek(0)
         self.file, self.odd, self.read_so_far, self.last = file, False, 0, b""
 
@@ -239,8 +250,12 @@ def _unreadable(feed: _Feed, error: Exception, place: str) -> UnreadableReport:
     if ended or "premature EOF" in words:
         return UnreadableReport(f"The report ends at line {line}{inside}: it was cut off. Send the whole file.")
     if "UTF8" in words or isinstance(error, UnicodeDecodeError):
-        return UnreadableReport(f"Line {line}, column {column}{inside}: bytes that are not UTF-8. Save the report as UTF-8.")
-    return UnreadableReport(f"Line {line}, column {column}{inside}: this is not JSON. Is it the tool's JSON report, whole?")
+        return UnreadableReport(
+            f"Line {line}, column {column}{inside}: bytes that are not UTF-8. Save the report as UTF-8."
+        )
+    return UnreadableReport(
+        f"Line {line}, column {column}{inside}: this is not JSON. Is it the tool's JSON report, whole?"
+    )
 
 
 def _position(feed: _Feed) -> tuple[int, int, bool]:

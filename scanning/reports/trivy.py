@@ -31,7 +31,10 @@ def read(stream: BinaryIO, root: str = "") -> list[Run]:
     old = file.read(4096).lstrip()[:1] in (b"[", b"n")
     results = "[]" if old else "Results[]"
     about, artifact, schema = dict[str, dict[str, str]](), "", None
-    wanted = [*(f"{results}.{key}" for key in ABOUT), *(() if old else ("ArtifactType", "SchemaVersion", "Trivy.Version"))]
+    wanted = [
+        *(f"{results}.{key}" for key in ABOUT),
+        *(() if old else ("ArtifactType", "SchemaVersion", "Trivy.Version")),
+    ]
     version = ""
     for kind, place, value in elements(file, *wanted, null=old):
         if kind == "ArtifactType":
@@ -104,7 +107,9 @@ def _misconfiguration(found: Node, about: dict[str, str], where: str, paths: Pat
     return RawFinding(
         rule=name(found.text("ID", "") or found.text("AVDID", "")),
         title=title(found.text("Title", "") or message),
-        description=prose("\n\n".join(filter(None, (found.text("Description", ""), message, found.text("Resolution", ""))))),
+        description=prose(
+            "\n\n".join(filter(None, (found.text("Description", ""), message, found.text("Resolution", ""))))
+        ),
         severity=severity(found.text("Severity", "")),
         path=paths.take(about.get("Target", ""), f"{where}.Target"),
         line=line,

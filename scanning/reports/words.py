@@ -47,7 +47,9 @@ def by_score(cvss: float) -> int:
     return Severity.LOW if cvss > 0 else Severity.INFO
 
 
-_UNSEEN = {code: "\ufffd" for code in [*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]}
+# Controls, and letters that turn the direction of writing.
+_RANGES = ((0, 0x20), (0x7F, 0xA0), (0x202A, 0x202F), (0x2066, 0x206A))
+_UNSEEN = dict.fromkeys((code for first, end in _RANGES for code in range(first, end)), "\ufffd")
 
 
 def name(text: str) -> str:
@@ -102,7 +104,9 @@ def dependency(ecosystem: str, package: str, known_as: Iterable[str], manifest: 
     names = sorted(known.upper() for known in known_as)
     root = next((known for known in names if known.startswith("CVE-")), None)
     advisory = root or next(iter(known_as), "").upper()
-    ecosystem = {"pip": "pypi", "pipenv": "pypi", "poetry": "pypi", "uv": "pypi"}.get(ecosystem.lower(), ecosystem.lower())
+    ecosystem = {"pip": "pypi", "pipenv": "pypi", "poetry": "pypi", "uv": "pypi"}.get(
+        ecosystem.lower(), ecosystem.lower()
+    )
     if ecosystem == "pypi":
         package = re.sub(r"[-_.]+", "-", package).lower()
     return "\0".join(("package", ecosystem, package, advisory, manifest))
