@@ -22,7 +22,15 @@ BUILTIN: dict[str, tuple[str, str, tuple[str, ...], set[str]]] = {
         "Developer",
         "Scans and findings of a unit.",
         ("employee",),
-        {"assets:read", "decisions:read", "findings:read", "imports:create", "imports:read", "scans:create", "scans:read"},
+        {
+            "assets:read",
+            "decisions:read",
+            "findings:read",
+            "imports:create",
+            "imports:read",
+            "scans:create",
+            "scans:read",
+        },
     ),
     "analyst": ("Analyst", "Works the findings of a unit.", ("developer",), {"findings:triage", "imports:undo"}),
     "auditor": (

@@ -23,7 +23,7 @@ class Import(models.Model):
     )
     name = models.CharField(max_length=200, blank=True, help_text="What the file was called.")
     digest = models.CharField(max_length=64)
-    is_partial = models.BooleanField(default=False, help_text="It says nothing of what it leaves out: nothing closed.")
+    is_partial = models.BooleanField(default=False, help_text="It closes only in the files that it says it read.")
     scans = models.ManyToManyField(Scan, related_name="imports")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     undone_at = models.DateTimeField(null=True, blank=True)

@@ -55,7 +55,7 @@ def import_report(
     asset: Asset, file: BinaryIO, *, name: str = "", format: str = "", is_partial: bool = False, dry_run: bool = False,
     by: Any = None,
 ) -> Diff:  # fmt: skip
-    """Take in the report on `asset`. A complete one closes what it no longer names, in the files that it vouches for.
+    """Take in the report on `asset`, and close what it no longer names: of a partial one, in the files that it read.
 
     Unusable where it can't be read; a refusal where `by` may not import for the asset.
     """
@@ -101,8 +101,8 @@ def _record(row: Import, run: reports.Run) -> Scan:
     tally = findings.record(scan, run.findings)
     before, fixed = tally.before, 0
     errors = [f"{file}: {reason}" for file, reason in run.errors.items()]
-    if run.complete and not errors and not row.is_partial:
-        closed = findings.close_missing(scan, run.files)
+    if run.complete and not errors:
+        closed = findings.close_missing(scan, (run.files or set()) if row.is_partial else None)
         before, fixed = before + closed, len(closed)
     _remember(row, before)
     scan.new, scan.same, scan.reopened, scan.fixed = tally.new, tally.same, tally.reopened, fixed

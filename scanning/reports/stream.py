@@ -25,7 +25,10 @@ WRONG = (ijson.JSONError, UnicodeDecodeError, ValueError, DecimalException)
 
 
 class Unpacked(tempfile.SpooledTemporaryFile[bytes]):
-    """The bytes of a report, gunzipped, to be read as often as needed."""
+    """The bytes of a report, gunzipped, to be read as often as needed; gone with the last who reads them."""
+
+    def __del__(self) -> None:
+        self.close()
 
 
 def unpack(stream: BinaryIO) -> Unpacked:

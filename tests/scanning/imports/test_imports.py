@@ -104,16 +104,22 @@ def test_a_trial_says_the_same_and_leaves_nothing(send):
     assert counts(send(report("pay.py:3"))) == (1, 0, 1, 0)
 
 
-def test_a_partial_report_closes_nothing_and_no_report_what_it_does_not_vouch_for(send, asset):
+def test_a_partial_report_closes_only_in_the_files_it_read(send, asset):
     send(report("shop.py:9", "pay.py:3"))
-    assert counts(send(report("shop.py:9"), is_partial="true")) == (0, 1, 0, 0)
     put(Finding.objects.filter(path="pay.py"), path="elsewhere.py")
-    assert counts(send(report("shop.py:9"))) == (0, 1, 0, 0)
-    put(Finding.objects.filter(path="elsewhere.py"), path="pay.py")
-    failed = report().replace(b'"errors": []', b'"errors": [{"filename": "./pay.py", "reason": "syntax error"}]')
-    answer = send(failed)
+    assert counts(send(report(), is_partial="true")) == (0, 0, 1, 0)
+    assert statuses() == {"shop.py:9": "fixed", "elsewhere.py:3": "open"}
+    assert counts(send(report())) == (0, 0, 1, 0)  # of the whole asset: that file is gone
+    assert statuses() == {"shop.py:9": "fixed", "elsewhere.py:3": "fixed"}
+
+
+def test_a_report_with_errors_closes_nothing(send):
+    send(report("shop.py:9", "pay.py:3"))
+    answer = send(report().replace(b'"errors": []', b'"errors": [{"filename": "./pay.py", "reason": "syntax error"}]'))
     assert counts(answer) == (0, 0, 0, 0)
-    assert [row["state"] for row in answer.json()["scanners"]] == ["completed_with_errors"]
+    assert [(row["state"], row["reason"]) for row in answer.json()["scanners"]] == [
+        ("completed_with_errors", "pay.py: syntax error")
+    ]
     assert set(statuses().values()) == {"open"}
 
 

@@ -22,7 +22,7 @@ class Command(BaseCommand):
         parser.add_argument("report", metavar="FILE", help="as it is or gzipped")
         parser.add_argument("--asset", required=True, help="uid of an asset, or the folder that the report is about")
         parser.add_argument("--format", default="", choices=["", *sorted(reports.FORMATS)], help="default: by content")
-        parser.add_argument("--partial", action="store_true", help="close nothing that the report does not name")
+        parser.add_argument("--partial", action="store_true", help="close only in the files that it says it read")
         parser.add_argument("--dry-run", action="store_true", help="only say what would happen")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
