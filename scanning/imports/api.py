@@ -38,7 +38,9 @@ class NewImport(StrictSerializer):
     asset = serializers.UUIDField()
     file = serializers.FileField(max_length=200, help_text="The report, as it is or gzipped.")
     format = serializers.ChoiceField(sorted(reports.FORMATS), default="", allow_blank=True)
-    is_partial = serializers.BooleanField(default=False, help_text="It is about a part of the asset: close only in the files that it says it read.")
+    is_partial = serializers.BooleanField(
+        default=False, help_text="It is about a part of the asset: close only in the files that it says it read."
+    )
     dry_run = serializers.BooleanField(default=False, help_text="Only say what would happen.")
 
 

@@ -98,7 +98,7 @@ def _record(row: Import, run: reports.Run) -> Scan:
         asset=row.asset, scanner=run.tool[:32], scanner_version=run.version[:32], trigger=Scan.Trigger.IMPORT,
         requested_by=row.imported_by, state=ScanState.RUNNING, started_at=now,
     )  # fmt: skip
-    tally = findings.record(scan, run.findings)
+    tally = findings.record(scan, [raw for raw in run.findings if not raw.suppressed])
     before, fixed = tally.before, 0
     errors = [f"{file}: {reason}" for file, reason in run.errors.items()]
     if run.complete and not errors:

@@ -123,6 +123,15 @@ def test_a_report_with_errors_closes_nothing(send):
     assert set(statuses().values()) == {"open"}
 
 
+def test_what_the_tool_was_told_to_leave_is_left(send):
+    rows = [
+        {"rule": f"R{n}", "title": "t", "severity": "high", "path": "a.py", "line": n, "id": str(n)} for n in (1, 2)
+    ]
+    rows[1]["suppressed"] = "accepted in the source"
+    assert counts(send(json.dumps({"tool": "own", "findings": rows}).encode())) == (1, 0, 0, 0)
+    assert Finding.objects.get().rule == "R1"
+
+
 def test_decisions_outlive_reports(send):
     send(report("shop.py:9", "pay.py:3"))
     put(Finding.objects.filter(path="pay.py"), status=Status.FALSE_POSITIVE)
