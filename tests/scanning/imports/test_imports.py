@@ -219,6 +219,14 @@ def test_strict_input(send, more, field):
     assert (answer.status_code, list(answer.json()["errors"])) == (400, [field])
 
 
+def test_an_upload_takes_no_idempotency_key(asset, dev, client_for):
+    file = SimpleUploadedFile("r.json", report("shop.py:9"))
+    data = {"asset": str(asset.uid), "file": file}
+    answer = client_for(dev).post("/api/v1/imports", data, headers={"idempotency-key": "one"})
+    assert (answer.status_code, "takes no Idempotency-Key" in answer.json()["detail"]) == (400, True)
+    assert not Import.objects.exists()
+
+
 def test_by_the_command(asset, tmp_path, capsys):
     file = tmp_path / "bandit.json"
     file.write_bytes(report("shop.py:9"))
