@@ -3,11 +3,11 @@ decides, not the code: each file that was asked for must stand in `metrics` or i
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from scanning.models import Severity
-from scanning.scanners import toolbox
-from scanning.scanners.base import BadReport, RawFinding, Report, register
+from scanning.reports.base import RawFinding
+from scanning.scanners.base import BadReport, Report, Scanner, plain, register
 
 _SEVERITY = {"HIGH": Severity.HIGH, "MEDIUM": Severity.MEDIUM, "LOW": Severity.LOW}
 # Bandit's exclusions are substrings of paths; this one stands in none, and replaces its defaults (".git", "CVS", …).
@@ -15,21 +15,23 @@ NO_EXCLUSION = "//"
 
 
 @register
-class Bandit:
+class Bandit(Scanner):
     name = "bandit"
-    suffixes: tuple[str, ...] = (".py",)
+    reads = "*.py"
     ok_codes = frozenset({0, 1})
 
-    def command(self, files: list[str], report: Path) -> list[str]:
-        program = str(toolbox.program(self.name))
-        return [program, "-q", "-f", "json", "-o", str(report), "-x", NO_EXCLUSION, *(f"./{name}" for name in files)]
+    def fits(self, name: str) -> bool:
+        return name.endswith(".py")
 
-    def read(self, report: bytes) -> Report:
+    def command(self, files: list[str], report: Path) -> list[str]:
+        return [self.program, "-q", "-f", "json", "-o", str(report), "-x", NO_EXCLUSION, *(f"./{name}" for name in files)]
+
+    def read(self, stream: BinaryIO, files: list[str]) -> Report:
         try:
-            body = json.loads(report)
+            body = json.load(stream)
             findings = [self._finding(result) for result in body["results"]]
-            errors = {_plain(error["filename"]): str(error["reason"]) for error in body["errors"]}
-            read = {_plain(name) for name in body["metrics"] if name != "_totals"}
+            errors = {plain(error["filename"]): str(error["reason"]) for error in body["errors"]}
+            read = {plain(name) for name in body["metrics"] if name != "_totals"}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BadReport(f"bandit's report can't be read: {error!r}") from error
         return Report(findings, read - errors.keys(), errors)
@@ -44,7 +46,7 @@ class Bandit:
             description=result["issue_text"],
             severity=_SEVERITY.get(result["issue_severity"], Severity.INFO),
             confidence=result["issue_confidence"].lower(),
-            path=_plain(result["filename"]),
+            path=plain(result["filename"]),
             line=int(result["line_number"]),
             code=code,
             flagged="\n".join(text for number, _, text in numbered if number.isdigit() and int(number) in lines),
@@ -52,8 +54,3 @@ class Bandit:
             help_url=result.get("more_info") or "",
         )
 
-
-def _plain(name: str) -> str:
-    while name.startswith("./"):
-        name = name[2:]
-    return name
