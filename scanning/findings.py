@@ -18,7 +18,7 @@ from django.utils import timezone
 from opssight.kernel.events import bulk_record, bulk_write
 from scanning import events
 from scanning.models import Finding, Scan, Severity, Status, due_at
-from scanning.scanners.base import RawFinding
+from scanning.reports.base import RawFinding
 
 FINGERPRINT_VERSION = 1
 BATCH = 500
@@ -34,12 +34,21 @@ class Tally:
 
 def fingerprints(scanner: str, found: Iterable[RawFinding]) -> Iterator[tuple[str, RawFinding]]:
     """Identity that survives line shifts: tool, rule, path, the flagged code without its spacing, and the how-many-eth.
+    What has an identity of its own (a dependency, a secret) is known by that in the place of rule, path and code.
 
-    All findings of a file must come in one call, since equal ones are told apart by their order in it.
+    All findings of a file must come in one call, since equal ones are told apart by their order in it. What a report
+    says twice of the same place is one.
     """
     seen: Counter[tuple[str, ...]] = Counter()
-    for raw in sorted(found, key=lambda raw: (raw.path, raw.line)):
-        key = (scanner, raw.rule, raw.path, " ".join(raw.flagged.split()))
+    said: set[tuple[object, ...]] = set()
+    for raw in sorted(found, key=lambda raw: (raw.path, raw.line, raw.column)):
+        code = " ".join(raw.flagged.split())
+        key = (scanner, "", "", raw.identity) if raw.identity else (scanner, raw.rule, raw.path, code)
+        if raw.column or raw.package:
+            place = (*key, raw.line, raw.column, raw.end_line, raw.end_column, raw.package_version)
+            if place in said:
+                continue
+            said.add(place)
         seen[key] += 1
         text = "\0".join([*key, str(seen[key])])
         digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()

@@ -10,7 +10,7 @@ from accounts.tokens.services import issue_token
 from rbac.services import permissions_of
 from scanning import findings
 from scanning.models import Asset, Finding, Scan, Severity
-from scanning.scanners.base import RawFinding
+from scanning.reports.base import RawFinding
 from scanning.services import folder_asset, request_scan
 
 

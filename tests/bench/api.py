@@ -40,7 +40,7 @@ from accounts.tokens.services import issue_token
 from rbac.services import assign_role
 from scanning import findings
 from scanning.models import Finding, Scan, Severity
-from scanning.scanners.base import RawFinding
+from scanning.reports.base import RawFinding
 from scanning.services import folder_asset, request_scan
 
 ROUNDS, REQUESTS = 7, 60

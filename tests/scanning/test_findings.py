@@ -10,8 +10,9 @@ from audit.models import AuditEntry
 from opssight.kernel.jobs import State
 from scanning import findings
 from scanning.models import Finding, Scan, Severity, Status
+from scanning.reports.base import RawFinding
 from scanning.scanners.bandit import Bandit
-from scanning.scanners.base import BadReport, RawFinding
+from scanning.scanners.base import BadReport
 from scanning.services import folder_asset, request_scan
 
 SHELL = RawFinding(
