@@ -130,7 +130,12 @@ def request_scans(
 
 @transaction.atomic
 def request_scan(
-    asset: Asset, *, scanner: str = toolbox.DEFAULT, trigger: str = Scan.Trigger.MANUAL, by: Any = None, dispatch: bool = True
+    asset: Asset,
+    *,
+    scanner: str = toolbox.DEFAULT,
+    trigger: str = Scan.Trigger.MANUAL,
+    by: Any = None,
+    dispatch: bool = True,
 ) -> Scan:
     """Queue a scan; one that already waits or runs for the same asset and scanner is returned instead.
 

@@ -61,21 +61,19 @@ def survey(asset: Asset, scanner: Scanner) -> Survey:
 
 def fitting(asset: Asset, scanners: Iterable[Scanner]) -> list[Scanner]:
     """Those that find something to read. None of them in a target that can't be read."""
-    left, found = list(scanners), []
+    all_of_them = list(scanners)
+    found: list[Scanner] = []
     try:
-        for _, name, _ in _listing(asset, lambda name: any(scanner.fits(name) for scanner in left), []):
-            found += [scanner for scanner in left if scanner.fits(name)]
-            left = [scanner for scanner in left if scanner not in found]
-            if not left:
+        for _, name, _ in _listing(asset, lambda name: any(one.fits(name) for one in all_of_them), []):
+            found += [scanner for scanner in all_of_them if scanner not in found and scanner.fits(name)]
+            if len(found) == len(all_of_them):
                 break
     except BadTarget:
         return []
     return found
 
 
-def _listing(
-    asset: Asset, wanted: Callable[[str], bool], unreadable: list[str]
-) -> Iterator[tuple[Path, str, int]]:
+def _listing(asset: Asset, wanted: Callable[[str], bool], unreadable: list[str]) -> Iterator[tuple[Path, str, int]]:
     for number, root in enumerate(roots(asset)):
         _check(root)
         only = OWN_PACKAGES if asset.kind == Asset.Kind.INSTALLATION and number == 0 else None

@@ -24,7 +24,17 @@ class Bandit(Scanner):
         return name.endswith(".py")
 
     def command(self, files: list[str], report: Path) -> list[str]:
-        return [self.program, "-q", "-f", "json", "-o", str(report), "-x", NO_EXCLUSION, *(f"./{name}" for name in files)]
+        return [
+            self.program,
+            "-q",
+            "-f",
+            "json",
+            "-o",
+            str(report),
+            "-x",
+            NO_EXCLUSION,
+            *(f"./{name}" for name in files),
+        ]
 
     def read(self, stream: BinaryIO, files: list[str]) -> Report:
         try:
@@ -53,4 +63,3 @@ class Bandit(Scanner):
             cwe=(result.get("issue_cwe") or {}).get("id"),
             help_url=result.get("more_info") or "",
         )
-

@@ -1,5 +1,5 @@
-"""detect-secrets: secrets in any text. Always exits 0, also where a file is not there, and says nothing of what it read;
-files are listed and opened here before. `--no-verify`: a secret is not sent to its provider to see whether it works."""
+"""detect-secrets: secrets in any text. Always exits 0, also where a file is not there, and does not say what it
+read; files are listed and opened here before. `--no-verify`: no secret is sent to its provider to try it."""
 
 from pathlib import Path
 

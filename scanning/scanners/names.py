@@ -1,10 +1,10 @@
 """Which file is what, by its name."""
 
 BINARY = (
-    ".7z", ".a", ".avi", ".bin", ".bmp", ".bz2", ".class", ".db", ".dll", ".dylib", ".eot", ".exe", ".gif", ".gz", ".ico",
-    ".jar", ".jpeg", ".jpg", ".mo", ".mov", ".mp3", ".mp4", ".o", ".otf", ".pdf", ".png", ".pyc", ".pyd", ".rar", ".so",
-    ".sqlite", ".sqlite3", ".tar", ".tgz", ".tiff", ".ttf", ".war", ".wasm", ".wav", ".webm", ".webp", ".whl", ".woff",
-    ".woff2", ".xz", ".zip", ".zst",
+    ".7z", ".a", ".avi", ".bin", ".bmp", ".bz2", ".class", ".db", ".dll", ".dylib", ".eot", ".exe", ".gif", ".gz",
+    ".ico", ".jar", ".jpeg", ".jpg", ".mo", ".mov", ".mp3", ".mp4", ".o", ".otf", ".pdf", ".png", ".pyc", ".pyd",
+    ".rar", ".so", ".sqlite", ".sqlite3", ".tar", ".tgz", ".tiff", ".ttf", ".war", ".wasm", ".wav", ".webm", ".webp",
+    ".whl", ".woff", ".woff2", ".xz", ".zip", ".zst",
 )  # fmt: skip
 
 

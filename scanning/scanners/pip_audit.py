@@ -1,5 +1,5 @@
-"""pip-audit: pinned requirements against an OSV service. Exit 1 means vulnerabilities and also any error: they differ in
-the report, which an error leaves out. It asks about each package by name, so it runs only where a setting says whom."""
+"""pip-audit: pinned requirements against an OSV service. Exit 1 means vulnerabilities and also any error: they
+differ in the report, which an error leaves out. It asks about each package by name, so a setting must say whom."""
 
 from pathlib import Path
 

@@ -51,7 +51,7 @@ class Semgrep(Scanner):
 
 @cache
 def suffixes(folder: str) -> tuple[str, ...] | None:
-    """The files that our rules and those in `folder` are about; None: any text. Read once: restart for new languages."""
+    """The files that our rules and those in `folder` are about; None: any text. Read once, so restart for more."""
     known: set[str] = set(SUFFIXES["python"])
     for path in Path(folder).rglob("*.y*ml") if folder else []:
         try:

@@ -28,8 +28,9 @@ class Trivy(Scanner):
 
     def command(self, files: list[str], report: Path) -> list[str]:
         known = ["--cache-dir", settings.TRIVY_CACHE, "--skip-db-update", "--skip-java-db-update"]
+        sought = "vuln,misconfig,secret" if settings.TRIVY_CACHE else "misconfig,secret"
         return [
             self.program, "fs", "--format", "json", "--quiet", "--output", str(report), "--offline-scan",
-            "--skip-check-update", "--scanners", "vuln,misconfig,secret" if settings.TRIVY_CACHE else "misconfig,secret",
+            "--skip-check-update", "--scanners", sought,
             *(known if settings.TRIVY_CACHE else []), ".",
         ]  # fmt: skip

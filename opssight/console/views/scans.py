@@ -48,7 +48,7 @@ def scan_now(request: HttpRequest, uid: str) -> HttpResponse:
     scans = request_scans(asset, by=request.user)
     if len(scans) == 1:
         return redirect("scan", scans[0].uid)
-    return redirect(f"{reverse('scans')}?{urlencode({'asset': asset.uid})}")
+    return redirect(f"{reverse('scans')}?{urlencode({'asset': str(asset.uid)})}")
 
 
 def _narrowed(rows: ScanQuerySet, asked: Asked, user: Any) -> ScanQuerySet:

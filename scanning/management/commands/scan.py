@@ -26,7 +26,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         asked = options["scanners"]
-        names = None if asked is None else list(dict.fromkeys(name for part in asked.split(",") if (name := part.strip())))
+        names = (
+            None if asked is None else list(dict.fromkeys(name for part in asked.split(",") if (name := part.strip())))
+        )
         unknown = sorted(set(names or []) - registry.keys())
         if unknown or names == []:
             known = ", ".join(registry)
