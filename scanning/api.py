@@ -4,7 +4,7 @@ import django_filters
 from django.db.models import F, QuerySet
 from django.http import Http404
 from django.urls import reverse
-from drf_spectacular.utils import extend_schema, extend_schema_field
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
 from rest_framework.decorators import action
 from rest_framework.request import Request
@@ -61,15 +61,11 @@ class NewScan(StrictSerializer):
 class RequestedScans(ScanSerializer):
     """The first scan, and in `scans` one row per tool."""
 
-    scans = serializers.SerializerMethodField()
+    scans = ScanSerializer(many=True, read_only=True)
 
     class Meta(ScanSerializer.Meta):
         fields = [*ScanSerializer.Meta.fields, "scans"]
         read_only_fields = fields
-
-    @extend_schema_field(ScanSerializer(many=True))
-    def get_scans(self, first: Scan) -> Any:
-        return ScanSerializer(self.context["scans"], many=True).data
 
 
 class FindingSerializer(StrictModelSerializer):
@@ -175,8 +171,8 @@ class ScanViewSet(Resource, List, Retrieve):
         named = asked.validated_data.get("scanner")
         scans = services.request_scans(asset, scanners=[named] if named else None, by=request.user)
         done = wait_for(request, *scans)
-        data = RequestedScans(scans[0], context={**self.get_serializer_context(), "scans": scans}).data
-        return accepted(done, reverse("scans-detail", args=[scans[0].uid]), data)
+        rows = self.get_serializer(scans, many=True).data
+        return accepted(done, reverse("scans-detail", args=[scans[0].uid]), {**rows[0], "scans": rows})
 
 
 class FindingViewSet(Resource, List, Retrieve):
