@@ -4,11 +4,13 @@ from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils.html import format_html
 
 from accounts import services
-from accounts.mfa.services import with_strength
+from accounts.mfa.services import of_strength, with_strength
 from accounts.models import User, normalise_email
+from accounts.personal.models import PersonalDetails
 from accounts.strength import NAMES
 from opssight.kernel.access import decide
 from opssight.kernel.admin import ServedAdmin
@@ -32,8 +34,7 @@ class StrengthFilter(admin.SimpleListFilter):
         return [("none", "none"), *NAMES.items()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> QuerySet[User]:
-        of_people: Any = queryset.filter(kind=User.Kind.PERSON)
-        return of_people.filter(strength=self.value()) if self.value() else queryset
+        return of_strength(queryset, self.value() or "") if self.value() else queryset
 
 
 @admin.register(User)
@@ -68,7 +69,31 @@ class UserAdmin(ServedAdmin):
         return decide(request.user, "lockouts:delete").allowed
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
-        return ["email"] if obj else ["is_active"]
+        return ["email", *self._personal(request, obj)] if obj else ["is_active"]
+
+    @staticmethod
+    def _personal(request: HttpRequest, user: User) -> list[str]:
+        """Of who told any, and to who may read them: masked, with the way to the page that reveals one."""
+        kept = PersonalDetails.objects.permitted(request.user, "personal-details:read").filter(user=user).first()
+        user.kept = kept  # type: ignore[attr-defined]
+        user.may_reveal = bool(kept and decide(request.user, "personal-details:reveal", kept).allowed)  # type: ignore[attr-defined]
+        return ["telephone_number", "national_id"] if kept else []
+
+    @admin.display(description="telephone number")
+    def telephone_number(self, user: User) -> str:
+        return self._masked(user, "phone_number")
+
+    @admin.display(description="national ID number")
+    def national_id(self, user: User) -> str:
+        return self._masked(user, "ssn")
+
+    @staticmethod
+    def _masked(user: Any, name: str) -> str:
+        shown = getattr(user.kept, f"shown_{name}")
+        if not shown or not user.may_reveal:
+            return shown or "none given"
+        address = f"{reverse('reveal-personal', args=[user.kept.uid])}?field={name}"
+        return format_html('{} <a href="{}">Reveal</a>', shown, address)
 
     def save_model(self, request: HttpRequest, obj: User, form: UserForm, change: bool) -> None:
         """A new person gets a one-time link. A deactivated one is out at the next request: sessions look it up."""

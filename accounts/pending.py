@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from accounts.models import User
-from accounts.sso.models import signs_in_elsewhere
+from accounts.sso.models import Identity, signs_in_elsewhere
 
 KEY = "sign_in_pending"
 PATIENCE = timedelta(hours=1)  # for enrolment: finding a phone and an app takes people time (WCAG 2.2.1)
@@ -34,7 +34,14 @@ def pending_user(request: HttpRequest) -> User | None:
     if not kept or kept["until"] < timezone.now().timestamp():
         return None
     user = User.objects.filter(pk=kept["user"], auth_epoch=kept["epoch"], is_active=True).first()
-    return None if user is not None and not kept.get("via") and signs_in_elsewhere(user) else user
+    return user if user is not None and _still_leads_in(user, kept.get("via")) else None
+
+
+def _still_leads_in(user: User, via: dict[str, Any] | None) -> bool:
+    """Whether the first step would be taken now as well: officers may have changed their minds since."""
+    if via is None:
+        return not signs_in_elsewhere(user)
+    return Identity.objects.filter(pk=via["identity"], user=user, provider__is_enabled=True).exists()
 
 
 def via(request: HttpRequest) -> dict[str, Any] | None:

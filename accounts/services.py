@@ -9,7 +9,7 @@ from axes.utils import reset
 from django.conf import settings
 from django.contrib.auth import login, logout, update_session_auth_hash
 from django.contrib.auth.password_validation import validate_password
-from django.core.cache import cache
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet, Sum
 from django.http import HttpRequest
@@ -26,6 +26,8 @@ from accounts.strength import proved
 from opssight.kernel.crypto import keyed_hash
 from opssight.kernel.errors import Refusal
 from opssight.kernel.http import client_address
+from opssight.kernel.rates import used
+from opssight.kernel.validation import tidy
 
 MOST_RESETS, MOST_LINKS_ASKED, RESET_WINDOW = 3, 12, timedelta(hours=1)  # to one mailbox, from one address
 
@@ -62,6 +64,18 @@ def set_active(user: User, active: bool) -> None:
     event.emit(target=user)
     user.is_active = active
     user.save(update_fields=["is_active"])
+
+
+@transaction.atomic
+def change_name(user: User, name: str) -> None:
+    """What the account is called. ValidationError for none, and for one that could pass for somebody's address."""
+    person = User.objects.select_for_update().get(pk=user.pk)
+    person.name = " ".join(tidy(name).split())
+    if not person.name or "@" in person.name:
+        raise ValidationError({"name": "Give a name. It has no @: that is for addresses."})
+    person.clean_fields(exclude={field.name for field in User._meta.fields} - {"name"})
+    person.save(update_fields=["name"])
+    user.name = person.name
 
 
 @transaction.atomic
@@ -126,13 +140,7 @@ def send_new_beginning(user: User) -> None:
 
 def may_ask_for_links(request: HttpRequest) -> bool:
     """Whether this address has not asked for a dozen links within the hour."""
-    window = int(timezone.now().timestamp() // RESET_WINDOW.total_seconds())
-    key = f"reset-links:{client_address(request)}:{window}"
-    cache.add(key, 0, timeout=int(RESET_WINDOW.total_seconds()) * 2)
-    try:
-        return bool(cache.incr(key) <= MOST_LINKS_ASKED)
-    except ValueError:  # evicted between the two calls
-        return True
+    return used(f"reset-links:{client_address(request)}", RESET_WINDOW) <= MOST_LINKS_ASKED
 
 
 def _has_had_enough(user: User) -> bool:

@@ -40,14 +40,14 @@ EVIDENCE = (
         (
             "sessions:started", "sessions:ended", "sessions:revoked", "sessions:new_device", "sessions:disowned",
             "mfa:stepped_up", "mfa:code_sent", "mfa:code_used", "access:step_up_asked", "tokens:refreshed",
-            "sso:ended_by_provider",
+            "sso:ended_by_provider", "sso:other_ways_ended",
         ),
         {"SOC2": ("CC6.1",), "ISO27001": ("A.8.5",), "PCI_DSS": ("8.4.2",)},
     ),
     Evidence(
         "Attempts that were refused",
         (
-            "sessions:refused", "mfa:refused", "tokens:refused", "tokens:replayed", "accounts:locked",
+            "sessions:refused", "mfa:refused", "mfa:unreadable", "tokens:refused", "tokens:replayed", "accounts:locked",
             "accounts:unlocked", "access:denied", "changes:refused", "sso:refused", "sso:logout_refused",
             "devices:report_refused",
         ),
@@ -128,12 +128,19 @@ EVIDENCE = (
     ),
     Evidence(
         "That weaknesses are looked for",
-        ("scans:requested", "scans:started", "scans:finished", "scans:failed", "scanning.scan"),
+        (
+            "scans:requested", "scans:started", "scans:finished", "scans:failed", "scanning.scan", "imports:undone",
+            "imports.import",
+        ),
         {"SOC2": ("CC7.1",), "GDPR": ("32(1)(d)",), "ISO27001": ("A.8.8",), "PCI_DSS": ("11.3.1",)},
     ),
     Evidence(
         "What was found, and what became of it",
-        ("findings:raised", "findings:fixed", "findings:reopened", "findings:rerated", "scanning.finding"),
+        (
+            "findings:raised", "findings:fixed", "findings:reopened", "findings:rerated", "findings:triaged",
+            "findings:acceptance_asked", "findings:acceptance_refused", "findings:woken", "findings:withdrawn",
+            "findings:restored", "scanning.finding", "triage.decision",
+        ),
         {"SOC2": ("CC7.1", "CC7.4"), "GDPR": ("32(1)(b)",), "ISO27001": ("A.8.8",), "PCI_DSS": ("6.3.3",)},
     ),
     Evidence(

@@ -11,6 +11,7 @@ import accounts.api
 import accounts.devices.api
 import accounts.logins.api
 import accounts.mfa.api
+import accounts.notify.api
 import accounts.personal.api
 import accounts.tokens.api
 import audit.sealing.api
@@ -18,6 +19,8 @@ import compliance.api
 import rbac.access.api
 import rbac.api
 import scanning.api
+import scanning.imports.api
+import scanning.triage.api
 from opssight.kernel.errors import problem_json
 from opssight.kernel.guards import public
 from opssight.me import MeViewSet
@@ -29,6 +32,8 @@ _names: set[str] = set()
 for subject in (
     compliance.api,
     scanning.api,
+    scanning.imports.api,
+    scanning.triage.api,
     audit.sealing.api,
     rbac.api,
     rbac.access.api,
@@ -61,6 +66,7 @@ urlpatterns = [
     *router.urls,
     *accounts.tokens.api.urlpatterns,
     *accounts.devices.api.urlpatterns,
+    *accounts.notify.api.urlpatterns,
     path("me", MeViewSet.as_view({"get": "read", "patch": "update"}), name="me"),
     path("explain", rbac.api.ExplainViewSet.as_view({"get": "read"}), name="explain"),
     path("explain/holdings", rbac.api.HoldingsViewSet.as_view({"get": "read"}), name="holdings"),

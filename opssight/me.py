@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.core.exceptions import ValidationError as DjangoValidationError
+from django.db import transaction
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
@@ -12,6 +13,7 @@ from rest_framework.response import Response
 from accounts.mfa.services import is_enrolled
 from accounts.models import User
 from accounts.personal import services as personal
+from accounts.services import change_name
 from accounts.step_up import is_stepped_up, require_step_up
 from opssight.kernel.rest.serializers import StrictSerializer, Text
 from opssight.kernel.rest.views import Resource
@@ -31,8 +33,9 @@ class MeSerializer(serializers.Serializer[Any]):
 
 
 class OwnDetails(StrictSerializer):
-    """What is left out stays; an empty text erases."""
+    """What is left out stays; an empty text erases, but for the name."""
 
+    name = Text(max_length=120, required=False)
     phone_number = Text(max_length=40, required=False, allow_blank=True)
     ssn = Text(max_length=40, required=False, allow_blank=True)
 
@@ -44,12 +47,19 @@ class MeViewSet(Resource):
 
     @extend_schema(operation_id="me_update", request=OwnDetails, responses=MeSerializer)
     def update(self, request: Request) -> Response:
-        """Set one's own telephone number and national ID number. Takes a session with a fresh second factor."""
+        """Set one's own name, telephone number and national ID number. Takes a session with a fresh second factor."""
         require_step_up(request)
         asked = OwnDetails(data=request.data)
         asked.is_valid(raise_exception=True)
+        details = dict(asked.validated_data)
+        name, user = details.pop("name", None), request.user
+        assert isinstance(user, User)
         try:
-            personal.set_own(request.user, **asked.validated_data)  # type: ignore[arg-type]
+            with transaction.atomic():
+                if name is not None:
+                    change_name(user, name)
+                if details:
+                    personal.set_own(user, **details)
         except DjangoValidationError as error:
             raise ValidationError(error.message_dict) from None
         return self.read(request)

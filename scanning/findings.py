@@ -6,11 +6,11 @@ entry in the trail.
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
-from typing import TypeVar
+from typing import NamedTuple, Self, TypeVar
 
 from django.db import transaction
 from django.utils import timezone
@@ -25,11 +25,28 @@ BATCH = 500
 T = TypeVar("T")
 
 
+class Before(NamedTuple):
+    """How a finding was, in what a report changes of it."""
+
+    finding: int
+    status: str
+    severity: int
+    due_at: datetime | None
+    fixed_at: datetime | None
+
+    @classmethod
+    def of(cls, finding: Finding) -> Self:
+        return cls(finding.pk, finding.status, finding.severity, finding.due_at, finding.fixed_at)
+
+
 @dataclass
 class Tally:
+    """What a report came to. `before` are the known findings that it gave another state."""
+
     new: int = 0
     same: int = 0
     reopened: int = 0
+    before: list[Before] = field(default_factory=list)
 
 
 def fingerprints(scanner: str, found: Iterable[RawFinding]) -> Iterator[tuple[str, RawFinding]]:
@@ -68,37 +85,43 @@ def record(scan: Scan, found: Iterable[RawFinding]) -> Tally:
         fresh = [_new(scan, mark, raw, now) for mark, raw in batch.items() if mark not in known]
         again = [(known[mark], raw) for mark, raw in batch.items() if mark in known]
         back = [finding for finding, _ in again if finding.status == Status.FIXED]
-        was = {finding.pk: (finding.status, finding.severity) for finding, _ in again}
-        for finding, raw in again:
-            _seen_again(finding, scan, raw, now)
-        other = [finding for finding, _ in again if was[finding.pk] != (finding.status, finding.severity)]
+        was = {finding.pk: Before.of(finding) for finding, _ in again}
+        moved = [finding for finding, raw in again if _seen_again(finding, raw, now)]
+        other = [finding for finding, _ in again if was[finding.pk] != Before.of(finding)]
         with bulk_write():
             Finding.objects.bulk_create(fresh)
             bulk_record(events.FINDING_RAISED, ((finding, _told(finding)) for finding in fresh))
             Finding.objects.bulk_update(other, ["severity", "status", "due_at", "fixed_at"])
             for event, changed in ((events.FINDING_REOPENED, back), (events.FINDING_RERATED, set(other) - set(back))):
-                bulk_record(event, [(finding, _difference(finding, *was[finding.pk])) for finding in changed])
-        Finding.objects.bulk_update([finding for finding, _ in again], ["line", "code", "last_seen_at", "last_scan"])
+                bulk_record(event, [(finding, _difference(finding, was[finding.pk])) for finding in changed])
+            Finding.objects.filter(pk__in=was).update(last_seen_at=now, last_scan=scan)
+        Finding.objects.bulk_update(moved, ["line", "code"])
         old = sum(1 for finding, _ in again if finding.first_scan_id != scan.pk) - len(back)
         tally.new += len(batch) - old - len(back)
         tally.same += old
         tally.reopened += len(back)
+        tally.before += [was[finding.pk] for finding in other]
     return tally
 
 
-def close_missing(scan: Scan) -> int:
-    """Mark fixed what a complete run no longer reports. The caller vouches that the run was complete."""
-    now, closed = timezone.now(), 0
+def close_missing(scan: Scan, files: Collection[str] | None = None) -> list[Before]:
+    """Mark fixed what a complete run no longer reports, in `files` or everywhere, and say how it was.
+
+    The caller vouches that the run was complete.
+    """
+    now, closed, last = timezone.now(), list[Before](), 0
     gone = Finding.objects.unresolved().filter(asset=scan.asset, scanner=scan.scanner).exclude(last_scan=scan)
     while True:
         with transaction.atomic():
-            batch = list(gone.order_by("pk")[:BATCH])
+            batch = list(gone.filter(pk__gt=last).order_by("pk")[:BATCH])
             if not batch:
                 return closed
+            inside = [finding for finding in batch if files is None or finding.path in files]
             with bulk_write():
-                bulk_record(events.FINDING_FIXED, [(f, {"status": [f.status, Status.FIXED.value]}) for f in batch])
-                Finding.objects.filter(pk__in=[f.pk for f in batch]).update(status=Status.FIXED, fixed_at=now)
-            closed += len(batch)
+                bulk_record(events.FINDING_FIXED, [(f, {"status": [f.status, Status.FIXED.value]}) for f in inside])
+                Finding.objects.filter(pk__in=[f.pk for f in inside]).update(status=Status.FIXED, fixed_at=now)
+            closed += map(Before.of, inside)
+            last = batch[-1].pk
 
 
 def _new(scan: Scan, mark: str, raw: RawFinding, now: datetime) -> Finding:
@@ -124,23 +147,25 @@ def _new(scan: Scan, mark: str, raw: RawFinding, now: datetime) -> Finding:
     )
 
 
-def _seen_again(finding: Finding, scan: Scan, raw: RawFinding, now: datetime) -> None:
+def _seen_again(finding: Finding, raw: RawFinding, now: datetime) -> bool:
+    """Bring it up to date; says whether its code moved or changed."""
     if finding.severity != raw.severity:  # another severity, another deadline, counted from when it became known
         finding.severity, finding.due_at = raw.severity, due_at(raw.severity, now)
-    finding.line, finding.code = raw.line, storable(raw.code)
-    finding.last_seen_at, finding.last_scan = now, scan
     if finding.status == Status.FIXED:
         finding.status, finding.fixed_at = Status.OPEN, None
         finding.due_at = due_at(raw.severity, now)
+    place = finding.line, finding.code
+    finding.line, finding.code = raw.line, storable(raw.code)
+    return place != (finding.line, finding.code)
 
 
-def _difference(finding: Finding, status: str, severity: int) -> dict[str, list[object]]:
+def _difference(finding: Finding, was: Before) -> dict[str, list[object]]:
     """What has changed of a finding that was known."""
     told: dict[str, list[object]] = {}
-    if status != finding.status:
-        told["status"] = [status, finding.status]
-    if severity != finding.severity:
-        told["severity"] = [Severity(severity).word, Severity(finding.severity).word]
+    if was.status != finding.status:
+        told["status"] = [was.status, finding.status]
+    if was.severity != finding.severity:
+        told["severity"] = [Severity(was.severity).word, Severity(finding.severity).word]
     return told
 
 

@@ -173,6 +173,7 @@ class Scan(Job):
         FIRST = "first", "First start"
         MANUAL = "manual", "By hand"
         COMMAND = "command", "Command"
+        IMPORT = "import", "Import"
 
     task: ClassVar[str] = "scanning.tasks.run_scan"
 

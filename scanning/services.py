@@ -228,7 +228,7 @@ def _finish(scan: Scan, errors: list[str]) -> None:
         ending = {"state": ScanState.COMPLETED_WITH_ERRORS, "reason": reason}
     else:
         scan.hold()
-        ending["fixed"] = findings.close_missing(scan)
+        ending["fixed"] = len(findings.close_missing(scan))
     with transaction.atomic():  # a worker that dies between the two leaves both to the next attempt
         scan.finish(**ending, part="")
         events.SCAN_FINISHED.emit(

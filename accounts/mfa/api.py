@@ -31,6 +31,7 @@ class FactorSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     strength = serializers.CharField(source="level", help_text="message, otp or passkey, the weakest first.")
     confirmed = serializers.BooleanField()
+    readable = serializers.BooleanField(source="is_readable", help_text="Whether codes of it can be checked or sent.")
     created_at = serializers.DateTimeField()
     last_used_at = serializers.DateTimeField()
 

@@ -64,14 +64,18 @@ def begin_enrolment(user: User, channel: str, phone: str = "") -> MessageDevice:
     if waiting is None:
         waiting = MessageDevice(user=user, channel=channel, confirmed=False)
     waiting.name = {"sms": "text message", "email": "e-mail"}[channel]
-    if not waiting.pk or waiting.address != address:
+    if not waiting.pk or not waiting.is_readable or waiting.address != address:
         waiting.address, waiting.code_hash = address, ""
         waiting.save()
     return waiting
 
 
 def send_code(request: HttpRequest, device: MessageDevice) -> None:
-    """Send a fresh code, which only this session can use. TooManySends, NotSent and TooManyTries say what to do."""
+    """Send a fresh code, which only this session can use. TooManySends, NotSent, TooManyTries and Unreadable say what
+    to do."""
+    if not device.is_readable:
+        services.note_unreadable(device)
+        raise services.Unreadable(device)
     code, ticket = f"{secrets.randbelow(10**DIGITS):0{DIGITS}}", secrets.token_urlsafe(16)
     with transaction.atomic():
         locked = MessageDevice.objects.select_for_update().get(pk=device.pk)

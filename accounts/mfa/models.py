@@ -17,7 +17,7 @@ from django_otp.oath import hotp
 from django_otp_webauthn.models import AbstractWebAuthnCredential, WebAuthnCredentialManager, WebAuthnCredentialQuerySet
 
 from opssight.kernel.access import GuardedQuerySet
-from opssight.kernel.crypto import Encrypted, keyed_hash, same
+from opssight.kernel.crypto import Encrypted, is_readable, keyed_hash, same
 from opssight.kernel.ids import new_uid
 from opssight.kernel.validation import Line
 
@@ -68,6 +68,10 @@ class TOTPDevice(Throttled, Device):
         default_permissions = ()
         verbose_name = "authenticator app"
         constraints = [models.UniqueConstraint(fields=["user", "confirmed"], name="one_app_per_user")]
+
+    @property
+    def is_readable(self) -> bool:
+        return is_readable(self, "secret")
 
     @staticmethod
     def new_secret() -> str:
@@ -162,6 +166,7 @@ class Passkey(AbstractWebAuthnCredential):
     """
 
     method, level = "passkey", "passkey"
+    is_readable = True  # nothing of it is a secret
 
     uid = models.UUIDField(default=new_uid, unique=True, editable=False)
     # Of two parallel uses of one answer the second is refused, also by authenticators that count nothing.
@@ -214,8 +219,15 @@ class MessageDevice(Throttled, Device):
         return self.channel
 
     @property
+    def is_readable(self) -> bool:
+        return is_readable(self, "address")
+
+    @property
     def shown_address(self) -> str:
-        """Enough to recognise it: the last three digits, or the first letter and the host."""
+        """Enough to recognise it: the last three digits, or the first letter and the host; "" for one that can't be
+        read any more."""
+        if not self.is_readable:
+            return ""
         if self.channel == self.Channel.SMS:
             return f"•••{self.address[-3:]}"
         name, _, host = self.address.partition("@")

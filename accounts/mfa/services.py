@@ -1,5 +1,6 @@
 """Enrolling second factors, proving them, and taking them off again."""
 
+import logging
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -22,6 +23,8 @@ from opssight.kernel.errors import Refusal
 
 __all__ = ["CODES", "codes_left", "renew_codes"]
 
+log = logging.getLogger("opssight.mfa")
+
 # Recovery codes alone are no factor: they stand in for one.
 FACTORS: tuple[type[Any], ...] = (TOTPDevice, Passkey, MessageDevice)
 
@@ -36,6 +39,21 @@ class TooManyTries(Refusal):
 
 class LastFactor(Refusal):
     status = 409
+
+
+class Unreadable(Refusal):
+    """What is stored of a factor was changed, moved, or encrypted with a key that is gone.
+
+    The account stays one with a factor: else whoever can spoil a row and knows the password could enrol their own.
+    """
+
+    status = 409
+
+    def __init__(self, factor: Any) -> None:
+        super().__init__(
+            f"What is kept here of your factor “{factor.name}” can't be read any more, so it proves nothing. Use a "
+            "recovery code or another factor and set it up anew under My security, or ask your security officer."
+        )
 
 
 # --- who has what -------------------------------------------------------------------------------------------------
@@ -79,6 +97,11 @@ def with_strength(people: QuerySet[User]) -> QuerySet[User]:
     return people.annotate(strength=Case(*strongest_first, default=Value("none")))
 
 
+def of_strength(people: QuerySet[Any], strength: str) -> QuerySet[Any]:
+    """Of `with_strength`: those whose strongest it is. Accounts of programs have no second factor to miss."""
+    return people.filter(kind=User.Kind.PERSON, strength=strength)
+
+
 # --- enrolling ----------------------------------------------------------------------------------------------------
 
 
@@ -86,8 +109,10 @@ def with_strength(people: QuerySet[User]) -> QuerySet[User]:
 def begin_enrolment(user: User) -> TOTPDevice:
     """The app that waits for its first right code: the same one on every visit, so a reload keeps the QR code."""
     waiting = TOTPDevice.objects.filter(user=user, confirmed=False).first()
-    if waiting is None:
-        waiting = TOTPDevice(user=user, name="authenticator app", confirmed=False)
+    if waiting is None or not waiting.is_readable:
+        if waiting is not None:
+            note_unreadable(waiting)
+        waiting = waiting or TOTPDevice(user=user, name="authenticator app", confirmed=False)
         waiting.secret = TOTPDevice.new_secret()
         waiting.save()
     return waiting
@@ -104,6 +129,8 @@ def confirm_enrolment(user: User, code: str) -> tuple[TOTPDevice, list[str]]:
         device = TOTPDevice.objects.select_for_update().filter(user=user, confirmed=False).first()
         if device is None:
             raise WrongCode("This set-up was finished or replaced. Start again from the sign-in page.")
+        if not device.is_readable:
+            raise WrongCode("This set-up can't be read any more. Start again: scan the new square.")
         refused = refusal(device)
         right = refused is None and device.verify_token(code)
         if right:
@@ -185,17 +212,21 @@ def verify(user: User, code: str, *, method: str = "", ticket: str = "") -> Devi
     """The factor that `code` proves: six digits of the app or of a message, or a recovery code.
 
     `method` says which, where it is known; `ticket` belongs to the session that asked for a message. None if wrong;
-    TooManyTries if early.
+    TooManyTries if early; Unreadable where nobody can tell any more.
     """
     code = tidy(code)
     rows = _candidates(user, code, method)
     with transaction.atomic():
         device = rows.select_for_update().first()
         refused = refusal(device) if device else None
+        lost = isinstance(device, TOTPDevice) and not refused and not device.is_readable
         extra = {"ticket": ticket} if isinstance(device, MessageDevice) else {}
-        right = bool(device and not refused and device.verify_token(code, **extra))
+        right = bool(device and not refused and not lost and device.verify_token(code, **extra))
         if right and isinstance(device, RecoveryDevice):
             events.CODE_USED.emit(target=device, left=codes_left(user))
+    if lost:
+        note_unreadable(device)
+        raise Unreadable(device)
     if not right:
         note_refusal(user, str(refused or "wrong code"))
     if refused:
@@ -214,6 +245,13 @@ def _candidates(user: User, code: str, method: str) -> Any:
 def note_refusal(user: User | None, error: str) -> None:
     """Somebody who knows the password, or holds the session, gave a wrong factor."""
     events.FACTOR_REFUSED.emit(target=user, success=False, error=error)
+
+
+def note_unreadable(factor: Any) -> None:
+    """For whoever runs the installation."""
+    error = "what is stored of it can't be decrypted"
+    events.FACTOR_UNREADABLE.emit(target=factor.user, success=False, error=error, factor=factor.name)
+    log.error("%s %s can't be decrypted; see manage.py rotate_field_keys --check", factor._meta.label_lower, factor.uid)
 
 
 def tidy(code: str) -> str:

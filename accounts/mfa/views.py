@@ -17,6 +17,7 @@ from accounts.mfa.forms import AddressForm, CodeForm
 from accounts.mfa.models import MessageDevice, Passkey, TOTPDevice
 from accounts.models import User
 from accounts.pending import enrolment_allowed, pending_user, safe_page
+from accounts.sso.factors import offered
 from accounts.sso.models import signs_in_elsewhere
 from accounts.strength import LEVELS, is_enough
 from opssight.kernel.access import factor_needed
@@ -181,9 +182,10 @@ def _prove(request: HttpRequest, user: User, form: CodeForm) -> Any:
 
 def _ways(request: HttpRequest, user: User, level: str = "") -> dict[str, Any]:
     """How this account can prove a factor of `level`, and which way the page shows."""
-    ways = [factor.method for factor in services.factors_of(user) if is_enough(factor.level, level)]
+    factors = services.factors_of(user)
+    ways = [factor.method for factor in factors if is_enough(factor.level, level)]
     order = [way for way in ("totp", "passkey", "sms", "email") if way in ways]
-    if is_enough("otp", level):
+    if factors and is_enough("otp", level):  # codes come with a factor
         order.append("recovery")
     asked = request.POST.get("method") or ("recovery" if "recovery" in request.GET else request.GET.get("method", ""))
     shown = asked if asked in order else next(iter(order), "")
@@ -230,7 +232,9 @@ def step_up(request: HttpRequest) -> HttpResponse:
             form.add_error("code", refusal.detail)
     stands_on = getattr(user.otp_device, "level", "")  # type: ignore[attr-defined]
     least = max(level, stands_on, key=("", *LEVELS).index)
-    page = {**_ways(request, user, least), "form": form, "next": asked, "level": level}
+    begun = offered(request, least)
+    provider = begun.identity.provider if begun else None
+    page = {**_ways(request, user, least), "form": form, "next": asked, "level": level, "provider": provider}
     return render(request, "mfa/step_up.html", page, status=200 if not form.errors else 400)
 
 

@@ -1,4 +1,5 @@
 from django.contrib import messages
+from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_POST
@@ -17,9 +18,9 @@ def set_preference(request: HttpRequest, kind: str) -> HttpResponse:
     if known is None:
         raise Http404
     by_email = request.POST.get("by_email") == "on"
-    if known.compulsory and not by_email:
-        messages.error(request, "This one can't be turned off: it is how you learn of a stranger.")
-        return redirect("my-security")
-    services.set_preference(request.user, kind, by_email=by_email)
-    messages.success(request, f"{known.says}: {'you get a mail' if by_email else 'no mail any more'}.")
+    try:
+        services.set_preference(request.user, kind, by_email=by_email)
+        messages.success(request, f"{known.says}: {'you get a mail' if by_email else 'no mail any more'}.")
+    except ValidationError as error:
+        messages.error(request, " ".join(error.messages))
     return redirect("my-security")

@@ -8,7 +8,7 @@ from opssight.kernel.admin import GuardedAdmin
 
 @admin.register(PersonalDetails)
 class PersonalDetailsAdmin(GuardedAdmin):
-    """Masked. Values are revealed one by one by the API, with a reason, and each time is recorded."""
+    """Masked. One is revealed from the account's own page, or by the API, with a reason; each time is recorded."""
 
     resource = "personal-details"
     task = "People"

@@ -26,7 +26,11 @@ class PersonalDetailsSerializer(StrictModelSerializer):
 
 class Reveal(StrictSerializer):
     field = serializers.ChoiceField(services.FIELDS)
-    reason = Text(min_length=10, max_length=300, help_text="Why you need it; it stands in the audit trail.")
+    reason = Text(
+        min_length=services.REASON[0],
+        max_length=services.REASON[1],
+        help_text="Why you need it; it stands in the audit trail.",
+    )
 
 
 class Revealed(serializers.Serializer[Any]):

@@ -3,11 +3,12 @@ from django.db import models
 from django.db.models import Q
 
 from opssight.kernel.access import GuardedQuerySet
-from opssight.kernel.crypto import Encrypted
+from opssight.kernel.crypto import Encrypted, is_readable
 from opssight.kernel.ids import new_uid
 from opssight.kernel.validation import Line
 
 LAST = 4
+UNREADABLE = "unreadable"  # in place of the last four, where the ciphertext was moved or its key is gone
 
 
 def masked(value: str) -> str:
@@ -41,11 +42,15 @@ class PersonalDetails(models.Model):
 
     @property
     def shown_phone_number(self) -> str:
-        return masked(self.value("phone_number"))
+        return self._shown("phone_number")
 
     @property
     def shown_ssn(self) -> str:
-        return masked(self.value("ssn"))
+        return self._shown("ssn")
+
+    def _shown(self, name: str) -> str:
+        kept = bool(getattr(self, f"{name}_encrypted"))
+        return UNREADABLE if kept and not is_readable(self, name) else masked(self.value(name))
 
 
 class Collection(models.Model):

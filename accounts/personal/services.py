@@ -1,5 +1,6 @@
 """Telephone number and national ID: set by their owner, shown masked, revealed with a reason that is recorded."""
 
+import logging
 import re
 
 from django.core.exceptions import ValidationError
@@ -8,10 +9,14 @@ from django.db import transaction
 from accounts.mfa.messages import parsed_number
 from accounts.models import User
 from accounts.personal import events
-from accounts.personal.models import Collection, PersonalDetails
+from accounts.personal.models import UNREADABLE, Collection, PersonalDetails
+from opssight.kernel.crypto import Undecryptable
 from opssight.kernel.errors import Refusal
 
+log = logging.getLogger("opssight.personal")
+
 FIELDS = ("phone_number", "ssn")
+REASON = (10, 300)  # characters, least and most
 _NATIONAL_ID = re.compile(r"^[A-Z0-9]{6,24}$")
 
 
@@ -21,6 +26,10 @@ class NotCollected(Refusal):
 
 class NothingKept(Refusal):
     status = 404
+
+
+class Unreadable(Refusal):
+    status = 409
 
 
 def collects_ssn() -> bool:
@@ -68,11 +77,27 @@ def set_own(user: User, *, phone_number: str | None = None, ssn: str | None = No
 @transaction.atomic
 def reveal(details: PersonalDetails, name: str, *, reason: str) -> str:
     """The value in the clear, and the entry that says who saw it and why; without the entry there is no value."""
-    value = details.value(name)
+    try:
+        value = details.value(name)
+    except Undecryptable:
+        log.error(
+            "personal details %s: %s can't be decrypted; see manage.py rotate_field_keys --check", details.uid, name
+        )
+        raise Unreadable("What is kept there can't be read any more. Its owner can enter it anew.") from None
     if not value or (name == "ssn" and not collects_ssn()):
         raise NothingKept("Nothing is kept there.")
     events.REVEALED.emit(target=details.user, field=name, reason=reason)
     return value
+
+
+@transaction.atomic
+def own_in_full(user: User) -> dict[str, str]:
+    """What is kept of oneself, in the clear. It leaves entries as well: a session may be in other hands."""
+    details = details_of(user)
+    if details is None:
+        return {}
+    legible = [name for name in FIELDS if getattr(details, f"shown_{name}") not in ("", UNREADABLE)]
+    return {name: reveal(details, name, reason="one's own") for name in legible}
 
 
 @transaction.atomic

@@ -157,5 +157,8 @@ class IdentityAdmin(ServedAdmin):
     fields = ["user", "provider", "issuer", "subject", "keeps_password", "linked_at", "last_used_at"]
     readonly_fields = ["user", "provider", "issuer", "subject", "linked_at", "last_used_at"]
 
+    def save_model(self, request: HttpRequest, obj: Identity, form: Any, change: bool) -> None:
+        services.save_identity(obj)
+
     def take_away(self, request: HttpRequest, obj: Identity) -> None:
         services.unlink(obj)

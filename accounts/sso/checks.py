@@ -19,6 +19,7 @@ from accounts.sso.remote import SignInRefused, keys
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 LEEWAY = 60  # seconds, for clocks that differ
 MAX_AGE = 600  # seconds since it was issued: it was asked for a moment ago
+ROUNDING = 5  # seconds, for what is told in whole ones by more than one machine
 MAX_TOKEN = 32_768
 LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 
@@ -69,6 +70,15 @@ def id_token(provider: Provider, token: Any, *, nonce: str, access_token: str) -
         raise SignInRefused("the token's claims: at_hash")
     subject_of(claims)
     return claims
+
+
+def signed_in_anew(claims: dict[str, Any], *, within: float) -> None:
+    """Asked for with max_age=0, auth_time must be there, and be no longer ago than the way there and back took in
+    seconds. Both times are the provider's own, so that no clock of ours can be wrong."""
+    if type(claims.get("auth_time")) not in (int, float):
+        raise SignInRefused("the token's claims: auth_time")
+    if not -ROUNDING <= claims["iat"] - claims["auth_time"] <= within + ROUNDING:
+        raise SignInRefused("the token's claims: auth_time is not of now")
 
 
 def logout_token(provider: Provider, token: Any) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What the claims of a person mean for the groups they are in. Roles are given to groups, elsewhere."""
 
 import json
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,18 @@ from django.db import transaction
 
 from accounts.sso import events
 from accounts.sso.models import ClaimRule, Identity, Membership, Provider
+from opssight.kernel.crypto import Undecryptable
+
+log = logging.getLogger("opssight.sso")
+
+
+def claims_of(identity: Identity) -> dict[str, Any] | None:
+    """As last seen; None where no key reads them, which proves no place in any group."""
+    try:
+        return dict(json.loads(identity.claims))
+    except Undecryptable as error:
+        log.error("%s: %s", identity, error)
+        return None
 
 
 def values_of(claims: dict[str, Any], name: str) -> set[str]:
@@ -68,15 +81,18 @@ def apply_rules(identity: Identity, claims: dict[str, Any] | None) -> Change:
     return change
 
 
-def rehearsal(provider: Provider, claims: dict[str, Any] | None = None) -> list[str]:
+def rehearsal(provider: Provider, given: dict[str, Any] | None = None) -> list[str]:
     """In words, what all rules of the provider would change for those it knows, by the claims last seen of each; or for
     somebody with these claims."""
     rules = list(ClaimRule.objects.filter(provider=provider).select_related("group"))
-    if claims is not None:
-        return [f"in {group.name}" for group in sorted(groups_by(rules, claims), key=str)]
+    if given is not None:
+        return [f"in {group.name}" for group in sorted(groups_by(rules, given), key=str)]
     told = []
     for identity in provider.identities.select_related("user", "provider").order_by("user__email"):
-        if change := change_for(identity, json.loads(identity.claims), rehearsal=True):
+        claims = claims_of(identity)
+        if claims is None:
+            told.append(f"{identity.user.email}: what was claimed last can't be read")
+        elif change := change_for(identity, claims, rehearsal=True):
             gained, lost = (", ".join(sorted(map(str, some))) for some in (change.gained, change.lost))
             told.append(
                 f"{identity.user.email}" + (f" joins {gained}" if gained else "") + (f" leaves {lost}" if lost else "")

@@ -171,6 +171,12 @@ def _words(field: str, given: Any) -> list[str]:
     return [*dict.fromkeys(word.strip() for word in given)]
 
 
+class IdentityQuerySet(GuardedQuerySet["Identity"]):
+    def binding(self) -> Self:
+        """Those whose person has no other way in, unless they give rights."""
+        return self.filter(keeps_password=False, provider__is_enabled=True, provider__is_only_way=True)
+
+
 class Identity(Device):
     """A person as a provider knows them: by issuer and subject, never by e-mail.
 
@@ -191,7 +197,7 @@ class Identity(Device):
     last_used_at = models.DateTimeField(null=True, editable=False)
 
     claims = Encrypted("claims_encrypted")
-    objects = GuardedQuerySet.as_manager()
+    objects = IdentityQuerySet.as_manager()
 
     class Meta:
         default_permissions = ()
@@ -216,10 +222,7 @@ class Identity(Device):
 def signs_in_elsewhere(user: Any) -> bool:
     """Whether the account's provider is its only way in. Never for who administers: somebody has to be able to mend
     it."""
-    bound = Identity.objects.filter(
-        user=user, keeps_password=False, provider__is_enabled=True, provider__is_only_way=True
-    )
-    return bound.exists() and not holds(user, ADMINISTERS)
+    return Identity.objects.binding().filter(user=user).exists() and not holds(user, ADMINISTERS)
 
 
 # --- claims and groups --------------------------------------------------------------------------------------------

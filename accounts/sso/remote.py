@@ -5,6 +5,7 @@ that is down holds up nobody's worker.
 """
 
 import json
+import logging
 import re
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,6 +18,9 @@ from django.utils import timezone
 
 from accounts.sso.models import Provider, is_safe_address
 from opssight.kernel import outgoing
+from opssight.kernel.crypto import Undecryptable
+
+log = logging.getLogger("opssight.sso")
 
 TIMEOUT = timedelta(seconds=5)
 MAX_BYTES = 262_144
@@ -151,10 +155,15 @@ class _Session:
 
 
 def client(provider: Provider) -> OAuth2Client:
+    try:
+        secret = provider.client_secret
+    except Undecryptable as error:
+        log.error("%s: %s; enter the client secret anew", provider, error)
+        raise SignInRefused("the client secret can't be read: enter it anew on the provider's page") from None
     return OAuth2Client(
         _Session(provider),
         client_id=provider.client_id,
-        client_secret=provider.client_secret,
+        client_secret=secret,
         token_endpoint_auth_method=provider.client_auth,
         scope=provider.scope,
         redirect_uri=provider.redirect_uri,

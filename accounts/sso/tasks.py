@@ -3,6 +3,6 @@ from celery import shared_task
 
 @shared_task(name="accounts.sso.tasks.purge_attempts")
 def purge_attempts() -> None:
-    from accounts.sso import services
+    from accounts.sso import endings
 
-    services.purge()
+    endings.purge()

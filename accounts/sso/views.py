@@ -17,12 +17,14 @@ from accounts import pending
 from accounts.mfa import proof
 from accounts.models import User
 from accounts.services import end_session
-from accounts.sso import events, remote, services
+from accounts.sso import endings, events, factors, remote, services, walk
 from accounts.sso.models import Identity, Provider, ProviderLogin
-from accounts.sso.services import LINK, Proven, SignInRefused
+from accounts.sso.remote import SignInRefused
+from accounts.sso.walk import LINK, STEP_UP, Proven
 from accounts.step_up import require_step_up_here
 from accounts.strength import is_enough
 from opssight.kernel.access import factor_needed
+from opssight.kernel.crypto import Undecryptable
 from opssight.kernel.guards import guarded, is_signed_in, public
 
 WAITING = "sso_link"  # in the session: whom the provider proved, until the owner of the account says yes
@@ -46,8 +48,10 @@ def sign_in_with(request: HttpRequest, slug: str) -> HttpResponse:
     provider = _provider(slug)
     if is_signed_in(request.user):
         return redirect("overview")
+    if not walk.may_begin(request):
+        return render(request, "sso/refused.html", {"provider": provider, "too_many": True}, status=429)
     try:
-        return redirect(services.begin(request, provider, next_page=request.GET.get("next", "")))
+        return redirect(walk.begin(request, provider, next_page=request.GET.get("next", "")))
     except SignInRefused as refusal:
         return _refused(request, provider, refusal)
 
@@ -57,9 +61,11 @@ def sign_in_with(request: HttpRequest, slug: str) -> HttpResponse:
 def back(request: HttpRequest, slug: str) -> HttpResponse:
     provider = _provider(slug)
     try:
-        proven = services.come_back(request, provider)
+        proven = walk.come_back(request, provider)
         if proven.purpose == LINK:
             return _ask_to_link(request, proven)
+        if proven.purpose == STEP_UP:
+            return _stepped_up(request, proven)
         if is_signed_in(request.user):
             return redirect("overview")
         return _let_in(request, proven, services.whose(proven))
@@ -77,6 +83,40 @@ def _let_in(request: HttpRequest, proven: Proven, identity: Identity) -> HttpRes
     return redirect("second-step")
 
 
+# --- the second factor again --------------------------------------------------------------------------------------
+
+
+@guarded("me:update")
+@require_GET
+def step_up_with(request: HttpRequest, slug: str) -> HttpResponse:
+    provider = _provider(slug)
+    begun = factors.offered(request)
+    if begun is None or begun.identity.provider != provider:
+        raise Http404
+    try:
+        return redirect(walk.begin(request, provider, purpose=STEP_UP, next_page=request.GET.get("next", "")))
+    except SignInRefused as refusal:
+        return _refused(request, provider, refusal)
+
+
+def _stepped_up(request: HttpRequest, proven: Proven) -> HttpResponse:
+    """By nobody but whom the provider signed in here; the session goes on, and can be ended by its newer name too."""
+    begun = factors.offered(request) if is_signed_in(request.user) else None
+    if begun is None:
+        raise SignInRefused("the session that was to step up is over, or not this provider's")
+    if services.known(proven) != begun.identity:
+        raise SignInRefused("somebody else signed in over there")
+    if not proven.factor_counts:
+        raise SignInRefused("the provider says of no second factor")
+    try:
+        proof.step_up(request, begun.identity)
+    except proof.TooWeak as refusal:
+        raise SignInRefused(refusal.detail) from None
+    begun.sid, begun.id_token = proven.sid or begun.sid, proven.id_token
+    begun.save(update_fields=["sid", "id_token_encrypted"])
+    return redirect(pending.safe_page(request, proven.next_page))
+
+
 # --- links of one's own account -----------------------------------------------------------------------------------
 
 
@@ -86,7 +126,7 @@ def link(request: HttpRequest, slug: str) -> HttpResponse:
     require_step_up_here(request)
     provider = _provider(slug)
     try:
-        return redirect(services.begin(request, provider, purpose=LINK))
+        return redirect(walk.begin(request, provider, purpose=LINK))
     except SignInRefused as refusal:
         return _refused(request, provider, refusal)
 
@@ -160,14 +200,14 @@ def _farewell(request: HttpRequest) -> dict[str, str] | None:
         return None
     provider = begun.identity.provider
     try:
-        there = remote.metadata(provider).get("end_session_endpoint")
-    except SignInRefused:
+        there, hint = remote.metadata(provider).get("end_session_endpoint"), begun.id_token
+    except (SignInRefused, Undecryptable):
         return None  # whoever wants to go is not held up
     if not there:
         return None
     state = secrets.token_urlsafe(16)
     asked = {
-        "id_token_hint": begun.id_token,
+        "id_token_hint": hint,
         "client_id": provider.client_id,
         "post_logout_redirect_uri": f"{settings.BASE_URL}/signed-out",
         "state": state,
@@ -197,7 +237,7 @@ def logout_by_provider(request: HttpRequest, slug: str) -> HttpResponse:
     if not provider.is_oidc:
         raise Http404
     try:
-        services.log_out(provider, request.POST.get("logout_token"))
+        endings.log_out(provider, request.POST.get("logout_token"))
     except SignInRefused as refusal:
         events.LOGOUT_REFUSED.emit(target=provider, success=False, error=str(refusal), provider=provider.slug)
         return JsonResponse({"error": "invalid_request"}, status=400)

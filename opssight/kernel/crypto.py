@@ -67,6 +67,15 @@ class Encrypted:
         setattr(row, self.column, encrypt_sensitive_data(value, self._place(row)))
 
 
+def is_readable(row: Any, name: str) -> bool:
+    """Whether the encrypted attribute `name` of this row can be decrypted."""
+    try:
+        getattr(row, name)
+    except Undecryptable:
+        return False
+    return True
+
+
 def keyed_hash(purpose: str, value: str) -> str:
     """What is stored of codes and links: HMAC-SHA256 under OPSSIGHT_HASH_KEY, 64 hex characters.
 

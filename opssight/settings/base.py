@@ -63,6 +63,8 @@ INSTALLED_APPS = [
     "audit.rollups.apps.RollupsConfig",
     "audit.sealing.apps.SealingConfig",
     "scanning.apps.ScanningConfig",
+    "scanning.imports.apps.ImportsConfig",
+    "scanning.triage.apps.TriageConfig",
     "compliance.apps.ComplianceConfig",
 ]
 
@@ -268,6 +270,7 @@ CELERY_BEAT_SCHEDULE = {
     "purge-sign-in-attempts": {"task": "accounts.sso.tasks.purge_attempts", "schedule": 3600.0},
     "purge-access-traces": {"task": "rbac.access.tasks.purge_traces", "schedule": 3600.0},
     "tell-of-ending-tokens": {"task": "accounts.tokens.tasks.tell_of_ending_tokens", "schedule": 3600.0},
+    "wake-accepted-findings": {"task": "scanning.triage.tasks.wake_accepted", "schedule": 300.0},
     # At the full hour rather than an hour after the start, so that restarts don't put it off.
     "evaluate-controls": {"task": "compliance.tasks.evaluate_controls", "schedule": crontab(minute=0)},
 }
@@ -318,6 +321,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "ScanState": "scanning.models.ScanState",
         "FindingStatus": "scanning.models.Status",
+        "AccountKind": "accounts.models.User.Kind",
         "AssetKind": "scanning.models.Asset.Kind",
         "DevicePlatform": "accounts.devices.models.Device.Platform",
         "PolicyEffect": "rbac.access.models.Policy.Effect",

@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import User
-from opssight.kernel.rest.filters import ChoiceIn, FilterSet, UidFilter, choices
+from opssight.kernel.rest.filters import ChoiceIn, FilterSet, UidFilter, YesNo, choices
 from opssight.kernel.rest.serializers import StrictModelSerializer, StrictSerializer, Text, uid
 from opssight.kernel.rest.views import Delete, List, Resource, Retrieve, Writes, changed
 from rbac.access import factors, services
@@ -101,7 +101,7 @@ class ConditionAnswer(serializers.Serializer[Any]):
 
 
 class PolicyFilter(FilterSet):
-    enabled = django_filters.BooleanFilter()
+    enabled = YesNo()
     resource = django_filters.CharFilter()
     effect = ChoiceIn(choices=choices(Policy.Effect))
 

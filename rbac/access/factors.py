@@ -15,6 +15,7 @@ from django.utils import timezone
 from accounts.logins.models import Login
 from accounts.mfa.services import enrolled
 from accounts.models import User
+from accounts.sso.factors import people_with
 from accounts.strength import DEMANDS, LEVELS, is_enough
 from opssight.kernel.access import STEP_UP, Decision, FactorNeeded
 from opssight.kernel.actor import current_request, request_memory
@@ -165,5 +166,6 @@ def holders(role: Role) -> Any:
 
 
 def rehearse(role: Role, level: str) -> Any:
-    """The holders who have no factor of `level`: whom a rule that asks for it would stop at their next sign-in."""
-    return holders(role).exclude(enrolled(level)).order_by("email")
+    """The holders who have no factor of `level`, here or at their provider: whom a rule that asks for it would stop at
+    their next sign-in."""
+    return holders(role).exclude(enrolled(level)).exclude(pk__in=people_with(level)).order_by("email")

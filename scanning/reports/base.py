@@ -18,7 +18,7 @@ class UnreadableReport(Exception):
 class RawFinding:
     """What a report says of one weakness. `flagged` is the code that was flagged, `code` the excerpt around it.
 
-    A secret stands in none of these.
+    A secret stands in none of these but `flagged`, which goes into the fingerprint and is kept nowhere.
     """
 
     rule: str

@@ -1,7 +1,7 @@
 """Which formats there are, and which one a report is in."""
 
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from scanning.reports import (
     bandit,
@@ -65,7 +65,7 @@ def read(stream: BinaryIO, format: str = "", root: str = "") -> list[Run]:
     file = unpack(stream)
     file.seek(0)
     if format == "osv_scanner" and not file.read(1):
-        return osv_scanner.read(file)
+        return osv_scanner.read(cast(BinaryIO, file))
     found = _detected(file)
     if not found and not format:
         raise UnreadableReport(f"It is not clear which format this is. Name it: {', '.join(FORMATS)}.")

@@ -25,7 +25,10 @@ WRONG = (ijson.JSONError, UnicodeDecodeError, ValueError, DecimalException)
 
 
 class Unpacked(tempfile.SpooledTemporaryFile[bytes]):
-    """The bytes of a report, gunzipped, to be read as often as needed."""
+    """The bytes of a report, gunzipped, to be read as often as needed; gone with the last who reads them."""
+
+    def __del__(self) -> None:
+        self.close()
 
 
 def unpack(stream: BinaryIO) -> Unpacked:
@@ -60,9 +63,8 @@ class _Joined:
 
     def read(self, size: int = -1) -> bytes:
         head, self.head = self.head, b""
-        if not head:
-            return self.rest.read(size)
-        return head + self.rest.read(max(size - len(head), 0) if size >= 0 else size)
+        left = size - len(head) if size >= 0 else size
+        return head + (self.rest.read(left) if left else b"")
 
 
 def _look_at(start: bytes) -> None:

@@ -22,7 +22,7 @@ AUTHENTICATION: dict[str, str] = {
     "V6.3.2": ATTACKS + "test_nobody_can_sign_in_to_a_fresh_installation",
     "V6.3.3": ATTACKS + "test_every_way_in_asks_an_enrolled_person_for_the_second_factor",
     "V6.3.4": ATTACKS + "test_every_way_in_asks_an_enrolled_person_for_the_second_factor",
-    "V6.3.5": "- a mail about a new device belongs to the rows of sessions",
+    "V6.3.5": "tests/accounts/logins/test_sessions.py::test_the_mail_goes_out_once_and_its_token_is_kept_nowhere",
     "V6.3.7": PASSWORDS + "test_it_is_changed_with_the_old_one_and_ends_other_sessions",
     "V6.3.8": PASSWORDS + "test_words_and_work_are_the_same_whether_there_is_an_account",
     "V6.4.1": PASSWORDS + "test_the_link_is_short_lived_and_the_newest_alone_counts",
@@ -36,5 +36,5 @@ AUTHENTICATION: dict[str, str] = {
     "V6.6.3": MFA + "test_messages.py::test_guessing_slows_down_and_survives_a_new_password_login",
     "V6.8.1": SSO + "test_accounts.py::test_a_second_provider_with_the_same_subject_and_address_takes_no_account",
     "V6.8.2": SSO + "test_checks.py::test_what_is_wrong_with_the_answer_signs_nobody_in",
-    "V6.8.4": SSO + "test_accounts.py::test_the_providers_factor_counts_only_where_its_row_says_so",
+    "V6.8.4": SSO + "test_factors.py::test_what_proves_nothing_changes_nothing",
 }

@@ -36,7 +36,9 @@ from rbac.access.models import AccessTrace, FactorRule, Policy, Zone
 from rbac.grants import grant_on_object
 from rbac.models import DenyRule, Role, RoleAssignment, Unit
 from rbac.services import assign_role, create_unit, root_unit, save_deny
+from scanning.imports.models import Import
 from scanning.models import Asset, Finding, Scan, Severity
+from scanning.triage.models import Decision
 from tests.conftest import enrolled, make_person, opened
 
 SECRET = "bravo"  # stands in each text of an object that must stay out of sight
@@ -48,6 +50,14 @@ def asset(unit: Unit) -> Asset:
 
 def scan(unit: Unit) -> Scan:
     return Scan.objects.create(asset=asset(unit), scanner="bandit", reason=unit.name)
+
+
+def decision(unit: Unit) -> Decision:
+    about = finding(unit)
+    return Decision.objects.create(
+        finding=about, asset=about.asset, status="accepted", was="open", reason=unit.name,
+        decided_by=person(unit), until=timezone.now() + timedelta(days=9),
+    )  # fmt: skip
 
 
 def finding(unit: Unit) -> Finding:
@@ -170,7 +180,9 @@ MAKE: dict[str, Callable[[Unit], Model]] = {
         reason=unit.name,  # groups sit in no unit
     ),
     "scanning.scan": scan,
+    "imports.import": lambda unit: Import.objects.create(asset=asset(unit), digest="0" * 64),
     "scanning.finding": finding,
+    "triage.decision": decision,
 }
 PAGES = list(admin.site._registry.values())
 

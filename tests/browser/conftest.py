@@ -22,13 +22,14 @@ import pytest
 from django_otp.oath import totp
 
 from opssight.settings.env import BASE_DIR, generated_secrets
+from tests.accounts.sso.real import real_provider
 from tests.services import missing
 
 CHROMIUM = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = [  # root can have no sandbox, and no page but our own is opened
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
 ]  # fmt: skip
 AXE = Path(os.environ.get("OPSSIGHT_AXE") or BASE_DIR / "var/tools/node_modules/axe-core/axe.min.js")
 WIDE, NARROW = (1440, 900), (320, 640)
@@ -137,6 +138,14 @@ def a_database() -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture(scope="session")
+def provider(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real OpenID provider, which the server knows as Real ID: its second factor counts as an app."""
+    with real_provider(stage.url, tmp_path_factory.mktemp("oidc") / "log") as issuer:
+        stage.knows_provider(issuer)
+        yield issuer
+
+
+@pytest.fixture(scope="session")
 def objects(stage: Stage) -> dict[str, Any]:
     return stage.objects()
 
@@ -170,6 +179,7 @@ class Watch:
     def __init__(self, context: Any, stage: Stage) -> None:
         self.context, self.stage = context, stage
         self.allowed: set[int] = set()
+        self.elsewhere: tuple[str, ...] = ()
         self.problems: list[str] = []
         context.on("console", self._said)
         context.on("weberror", lambda error: self.problems.append(f"error: {error.error}"))
@@ -181,20 +191,31 @@ class Watch:
         """These answers are what the test is about."""
         self.allowed |= set(statuses)
 
+    def visit(self, *origins: str) -> None:
+        """The test goes there as well; what those pages do is not ours to judge."""
+        self.elsewhere = tuple(f"{origin}/" for origin in origins)
+
+    def _is_ours(self, url: str) -> bool:
+        return not (self.elsewhere and url.startswith(self.elsewhere))
+
     def _said(self, message: Any) -> None:
+        if not self._is_ours(message.location.get("url", "")):
+            return
         told = message.type == "error" or "Content Security Policy" in message.text
         if told and not message.text.startswith("Failed to load resource"):  # an answer, judged as one
             self.problems.append(f"console: {message.text}")
 
     def _asked(self, request: Any) -> None:
-        if not request.url.startswith((self.stage.url + "/", "data:")):
+        if self._is_ours(request.url) and not request.url.startswith((self.stage.url + "/", "data:")):
             self.problems.append(f"asked another host: {request.url}")
 
     def _failed(self, request: Any) -> None:
-        if request.failure != "net::ERR_ABORTED":  # by going on to the next page
+        if self._is_ours(request.url) and request.failure != "net::ERR_ABORTED":  # by going on to the next page
             self.problems.append(f"failed: {request.method} {request.url}: {request.failure}")
 
     def _answered(self, response: Any) -> None:
+        if not self._is_ours(response.url):
+            return
         if response.status >= 500:
             self.problems.append(f"{response.status}: {response.url}\n{self.stage.log.read_text()[-4000:]}")
         elif response.status >= 400 and response.status not in self.allowed:
@@ -235,6 +256,7 @@ class Visitor:
         resize(self.page, WIDE)
         self.page.emulate_media(color_scheme="light")
         self.watch.allowed.clear()
+        self.watch.visit()
         yield self
         self.watch.check()
 

@@ -2,20 +2,27 @@
 
 import secrets
 from datetime import timedelta
+from ipaddress import ip_network
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.sessions.backends.db import SessionStore
+from django.core.cache import cache
 from django.utils import timezone
 from django_otp import DEVICE_ID_SESSION_KEY
 
+from accounts.devices.models import Device
 from accounts.logins.models import Login
 from accounts.logins.services import LOGIN
-from accounts.mfa.models import TOTPDevice
+from accounts.mfa.models import MessageDevice, TOTPDevice
 from accounts.models import User
 from accounts.pending import KEY as PENDING
 from accounts.pending import PATIENCE
+from accounts.personal.models import Collection, PersonalDetails
+from accounts.personal.services import set_own
 from accounts.services import create_account, issue_setup_link
+from accounts.sso.models import Identity, Provider
 from accounts.tokens.services import issue_token
 from audit.models import AuditEntry
 from audit.sealing.sealer import seal
@@ -23,10 +30,12 @@ from audit.sealing.verification import verify_and_keep
 from compliance.services import evaluate_all
 from opssight.kernel.access import permissions
 from opssight.kernel.crypto import keyed_hash
+from opssight.settings.env import Outside
 from rbac.models import Role, RoleAssignment
 from rbac.role_book import save_role
 from rbac.services import create_unit, root_unit
 from scanning.models import Asset, Finding, Scan, ScanState, Severity, Status
+from tests.accounts.sso.conftest import make_provider
 from tests.architecture.test_admin_leaks import MAKE
 from tests.conftest import PASSWORD, enrolled, make_person, opened
 from tests.opssight.test_console import make_asset, make_findings, make_scan
@@ -72,10 +81,12 @@ def objects() -> dict[str, Any]:
     assert run
     return {
         "findings/<uuid:uid>": str(found.uid),
+        "findings/<uuid:uid>/decide": str(found.uid),
         "scans/<uuid:uid>": str(run.uid),
         "scans/<uuid:uid>/progress": str(run.uid),
         "trail/<uuid:uid>": str(entry.uid),
         "compliance/<str:key>": "vuln.cadence",
+        "personal-details/<uuid:uid>/reveal": str(PersonalDetails.objects.earliest("id").uid),
         "states": {scan.state: str(scan.uid) for scan in Scan.objects.order_by("-id")},
         "admin": {
             page.model._meta.label_lower: page.model._default_manager.order_by("pk").first().pk
@@ -110,11 +121,14 @@ def session(email: str, *, step_up: bool = True) -> str:
     return str(kept.session_key)
 
 
-def halfway(first: str, *, is_enrolled: bool) -> str:
+def halfway(first: str, *, is_enrolled: bool, is_readable: bool = True) -> str:
     """The cookie of somebody whose password was right and whose second step is ahead."""
     user = make_person(first)
     if is_enrolled:
-        enrolled(user)
+        device = enrolled(user)
+        if not is_readable:
+            device.secret_encrypted = "v1.k1.AAAA"
+            device.save(update_fields=["secret_encrypted"])
     kept = SessionStore()
     until = (timezone.now() + PATIENCE).timestamp()
     kept[PENDING] = {"user": user.pk, "epoch": user.auth_epoch, "until": until, "next": ""}
@@ -145,6 +159,37 @@ def has_a_token(email: str) -> None:
     issue_token(User.objects.get(email=email), name="ci", scopes=["me:read"])
 
 
+def has_everything(email: str) -> str:
+    """My security with all there can be: long names, every state of a device, numbers, a factor that can't be read.
+    Returns the uid of the personal details."""
+    user = User.objects.get(email=email)
+    user.name = "Wilhelmina-Alexandrina von Hohenstaufen-Donaudampfschifffahrtsgesellschaft " + "x" * 40
+    user.save(update_fields=["name"])
+    now, long = timezone.now(), "laptop-of-the-department-of-everything-" + "w" * 41
+    sound = dict.fromkeys(Device.CHECKS, True)
+    for n, posture in enumerate([{}, sound, sound | {"firewall": False, "disk_encryption": False}]):
+        at = now if posture else None
+        version = "6.1.0-18-amd64-and-more" * 2 if posture else ""
+        key = f"{email}{n}"[:43]
+        Device.objects.create(
+            user=user, name=long, platform="linux", public_key=key, os_version=version, reported_at=at, **posture
+        )
+    message = MessageDevice(user=user, name="text message", channel="sms")
+    message.address = "+4930901820"
+    message.save()
+    message.address_encrypted = "v1.k1.AAAA"
+    message.save()
+    issue_token(user, name="t" * 80, scopes=["me:read", "me:update"])
+    collection = Collection.objects.filter(name="ssn").first() or Collection(name="ssn", reason="Payroll law")
+    collection.enabled = True
+    collection.save()
+    there = Provider.objects.get(slug="with-provider")
+    link = Identity(user=user, provider=there, name=there.name, issuer=there.issuer, subject=email + "s" * 60)
+    link.claims = "{}"
+    link.save()
+    return str(set_own(user, phone_number="+49 30 901844", ssn="65070803F018").uid)
+
+
 def before_its_first_person() -> str:
     """The link of a new installation. Until `after_its_first_person`, nobody there was before holds any role."""
     with untold():
@@ -160,6 +205,19 @@ def after_its_first_person() -> None:
 def link_for(first: str) -> str:
     """The link of somebody whose account was made by another."""
     return issue_setup_link(create_account(f"{first.lower()}@example.org", name=first))
+
+
+def knows_provider(issuer: str) -> None:
+    """A real one on loopback, as the row `real`."""
+    settings.OUTGOING_ALLOW = Outside(networks=(ip_network("127.0.0.0/8"),), hosts=frozenset())
+    make_provider(
+        issuer, slug="real", name="Real ID", domains=["example.org"], creates_accounts=True,
+        factor_level="otp", factor_values=["mfa"],
+    )  # fmt: skip
+
+
+def rates_begin_anew() -> None:
+    cache.clear()
 
 
 # --- a scan, as its worker would move it --------------------------------------------------------------------------

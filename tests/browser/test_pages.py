@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from accounts.sso.walk import MOST_BEGUN_HERE
 from tests.architecture.test_url_map import ADDRESSES
 from tests.browser.conftest import AXE, NARROW, WIDE, Stage, Visitor, code, resize
 from tests.services import missing
@@ -26,6 +27,7 @@ SOLO = {
     "set-up/<str:token>", "step-up", "my-security/factors/<uuid:uid>/remove", "my-security/factors/<uuid:uid>/name",
     "not-me/<str:token>", "sign-in/with/<slug:slug>", "sign-in/with/<slug:slug>/back", "signed-out",
     "my-security/links/<slug:slug>/new", "my-security/links/confirm", "my-security/links/<uuid:uid>/remove",
+    "step-up/with/<slug:slug>",
 }  # fmt: skip
 
 
@@ -332,6 +334,61 @@ def test_a_sign_in_through_a_provider_that_did_not_work_and_the_way_out(nobody, 
     look()
 
 
+def test_too_many_sign_ins_through_a_provider(nobody, window, look, stage):
+    window.watch.allow(400, 429)
+    try:
+        for _ in range(2 * MOST_BEGUN_HERE):  # a minute may end in between
+            if nobody.request.get("/sign-in/with/with-provider").status == 429:
+                break
+        nobody.goto("/sign-in/with/with-provider")
+        assert nobody.is_visible("text=Too many sign-ins for now")
+        look()
+    finally:
+        stage.rates_begin_anew()
+
+
+def test_a_link_to_a_provider_and_the_step_up_by_it(window, look, stage, provider):
+    window.watch.visit(provider)
+    window.holds(stage.session(stage.person("Lina")["email"]))
+    page = window.page
+    page.goto("/my-security")
+    follow(page.get_by_role("link", name="Link Real ID"))
+    sign_in_there(page, "lina-over-there")
+    assert page.is_visible("text=Link Real ID to your account?")
+    assert page.url.endswith("/my-security/links/confirm")
+    look()
+    follow(page.get_by_role("button", name="Link it"))
+    assert page.is_visible("text=it signs you in from now on")
+    look()
+    window.context.clear_cookies()
+    page.goto("/sign-in")
+    look()
+    follow(page.get_by_role("link", name="Sign in with Real ID"))
+    sign_in_there(page, "lina-over-there")
+    page.goto("/step-up")
+    assert page.is_visible("text=Sign in there again")
+    look()
+    window.context.clear_cookies()
+    page.goto("/sign-in/with/real")
+    sign_in_there(page, "nobody-yet")
+    page.goto("/step-up")
+    assert page.is_visible("text=Sign in with Real ID again")
+    look()
+    follow(page.get_by_role("link", name="Sign in with Real ID again"))
+    window.watch.allow(400)
+    sign_in_there(page, "lina-over-there")
+    assert page.is_visible("text=did not work")
+    look()
+
+
+def sign_in_there(page: Any, name: str) -> None:
+    """On the provider's page, with a second factor; then back here."""
+    page.fill("[name=login]", name)
+    page.check("[name=factor]")
+    with page.expect_navigation(url=re.compile("^http://localhost")):
+        page.click("button")
+
+
 def test_a_forgotten_password(nobody, look):
     nobody.goto("/sign-in/forgotten")
     look()
@@ -369,6 +426,53 @@ def test_where_one_is_signed_in(window, look, stage):
     look()
     page.goto(link)
     assert page.is_visible("text=Somebody else was in?")
+    look()
+
+
+def test_my_security_with_all_there_can_be(window, look, stage):
+    person = stage.person("Wilma")
+    stage.has_everything(person["email"])
+    window.holds(stage.session(person["email"]))
+    page = window.page
+    page.goto("/my-security")
+    assert page.locator("[aria-label='Your registered devices'] tbody tr").count() == 3
+    assert page.is_visible("text=Unreadable: set it up anew")
+    look()
+    follow(page.get_by_role("link", name="See and change your own details"))
+    follow(page.get_by_role("button", name="Show in full"))
+    assert page.is_visible("text=65070803F018")
+    look()
+    window.watch.allow(400)
+    page.fill("[name=name]", "me@example.org")
+    follow(page.get_by_role("button", name="Save"))
+    assert page.is_visible("text=It has no @")
+    look()
+
+
+def test_revealing_a_number(olga, window, look, stage):
+    details = stage.has_everything(stage.person("Walter")["email"])
+    olga.goto(f"/personal-details/{details}/reveal?field=ssn")
+    look()
+    window.watch.allow(400)
+    olga.fill("[name=reason]", "too short")
+    olga.evaluate("() => document.querySelector('main form').setAttribute('novalidate', '')")
+    follow(olga.get_by_role("button", name="Reveal it"))
+    assert olga.is_visible("text=at least 10")
+    look()
+    olga.fill("[name=reason]", "Payroll asks for it.")
+    follow(olga.get_by_role("button", name="Reveal it"))
+    assert olga.is_visible("text=65070803F018")
+    look()
+
+
+def test_a_second_step_that_can_not_be_read(window, look, stage):
+    window.holds(stage.halfway("Ulf", is_enrolled=True, is_readable=False))
+    page = window.page
+    page.goto("/sign-in/second-step")
+    window.watch.allow(400)
+    page.fill("[name=code]", "123456")
+    follow(page.locator("main button").first)
+    assert page.is_visible("text=can't be read any more")
     look()
 
 

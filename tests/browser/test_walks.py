@@ -23,9 +23,13 @@ def signed_in(visitor: Visitor, email: str = "olga@example.org") -> Any:
 
 
 def sign_out(page: Any) -> None:
+    leave(page)
+    heading(page, "Sign in")
+
+
+def leave(page: Any) -> None:
     page.get_by_role("button", name="account of").click()
     page.locator("#account").get_by_role("button", name="Sign out").click()
-    heading(page, "Sign in")
 
 
 def sign_in(page: Any, person: dict[str, Any]) -> None:
@@ -154,6 +158,60 @@ def test_wrong_codes_say_so(anyone, stage):
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("alert")).to_contain_text("This code is not right")
     expect(page.get_by_label("6-digit code")).to_be_focused()
+
+
+def over_there(page: Any, name: str, *, factor: bool = True) -> None:
+    """Signs in on the provider's page."""
+    heading(page, "Real ID")
+    page.get_by_label("Name").fill(name)
+    if factor:
+        page.get_by_label("with a second factor").check()
+    page.get_by_role("button", name="Sign in").click()
+
+
+def test_in_through_a_provider_stepped_up_and_out_by_its_word(anyone, stage, provider):
+    """With a second factor over there none of ours is asked for, and none of ours could be."""
+    page, name = anyone.page, f"pia-{anyone.javascript}".lower()
+    anyone.watch.visit(provider)
+    page.goto("/my-security")
+    page.get_by_role("link", name="Sign in with Real ID").click()
+    over_there(page, name)
+    heading(page, "My security")
+    expect(page).to_have_url(f"{stage.url}/my-security")
+    email = f"{name}@example.org"
+    assert stage.roles_of(email) == ["employee"]
+
+    stage.steps_up_long_ago(email)
+    page.goto("/my-security/password")
+    heading(page, "Your second step again")
+    page.get_by_role("link", name="Sign in with Real ID again").click()
+    over_there(page, name)
+    expect(page).to_have_url(f"{stage.url}/my-security/password")
+
+    page.goto(f"{provider}/session/end")
+    page.get_by_role("button", name="Sign out").click()
+    heading(page, "Signed out of Real ID")
+    page.goto("/my-security")
+    heading(page, "Sign in")
+    assert stage.events_of(email).count("sessions:started") == 1
+
+
+def test_through_a_provider_without_its_factor_ours_is_set_up(visitor, stage, provider):
+    page = visitor.page
+    visitor.watch.visit(provider)
+    page.goto("/sign-in")
+    page.get_by_role("link", name="Sign in with Real ID").click()
+    over_there(page, "quirin", factor=False)
+    heading(page, "Set up your second step")
+    page.get_by_label("6-digit code").fill(code(page.locator("#secret").inner_text().replace(" ", "")))
+    page.get_by_role("button", name="Check the code").click()
+    page.get_by_role("link", name="I have saved them").click()
+    heading(page, "My security")
+    leave(page)
+    heading(page, "You are signed out")
+    page.get_by_role("link", name="Sign out of Real ID too").click()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_text("Of OpsSight, and of Real ID.")).to_be_visible()
 
 
 # --- findings -----------------------------------------------------------------------------------------------------

@@ -29,14 +29,16 @@ from tests.conftest import make_person
 
 ROLES = ["employee", "developer", "analyst", "auditor", "officer", "administrator"]
 NOWHERE = "01a20bd9-1d59-7949-b8ec-209801f0f979"
-READS = {"assets:read", "scans:read", "findings:read", "assignments:read", "denies:read", "grants:read"}
+READS = {"assets:read", "scans:read", "findings:read", "imports:read", "assignments:read", "denies:read", "grants:read"}
 WRITING = {  # console pages by POST
     "compliance/evaluate",
     "compliance/<str:key>/evaluate",
     "assets/<uuid:uid>/scan",
+    "decisions/<uuid:uid>/answer",
     "my-security/sessions/others/end",
 }
-OWN = {"devices", "tokens", "sessions", "mfa", "my-security"}  # one's own whatever the role; tested where it lives
+# One's own whatever the role; tested where it lives.
+OWN = {"me", "devices", "tokens", "sessions", "mfa", "my-security", "step-up"}
 NAMED_BY = {"checkpoints": "size", "controls": "key", "groups": "name"}  # others by their uid
 BY_LABEL = {"mfa": "mfa.totpdevice", "trail": "audit.auditentry", "grants": "scanning.assetusergrant"}
 
@@ -87,7 +89,16 @@ WITHOUT_OBJECT = [q for q in QUESTIONS if not q.about]
 
 def test_the_map_was_read():
     """Each address lands in one of the lists, and every kind of object that sits in a unit is among them."""
-    assert {q.about for q in ABOUT_UNITS} == {"assets", "scans", "findings", "assignments", "denies", "grants"}
+    assert {q.about for q in ABOUT_UNITS} == {
+        "assets",
+        "assignments",
+        "decisions",
+        "denies",
+        "findings",
+        "grants",
+        "imports",
+        "scans",
+    }
     assert {q.about for q in QUESTIONS if q.about} <= {*OWN, *resources}
     assert len(QUESTIONS) > 60
     assert {"findings", "scans/<uuid:uid>/progress", "trail", "access"} <= {q.address for q in QUESTIONS}

@@ -35,7 +35,7 @@ def next_scan(db, tmp_path):
 
 def complete(scan: Scan, *raws: RawFinding) -> tuple[int, int, int, int]:
     tally = findings.record(scan, raws)
-    fixed = findings.close_missing(scan)
+    fixed = len(findings.close_missing(scan))
     scan.finish(State.COMPLETED)
     return tally.new, tally.same, tally.reopened, fixed
 

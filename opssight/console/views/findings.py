@@ -10,6 +10,7 @@ from opssight.console import readings
 from opssight.console.counting import ask
 from opssight.console.filters import Asked
 from opssight.console.lists import links, page_of
+from opssight.console.views import decisions
 from opssight.kernel import reads
 from opssight.kernel.guards import guarded
 from scanning.models import Asset, Finding, FindingQuerySet, Scan, Severity, Status
@@ -81,4 +82,5 @@ def _whole(rows: FindingQuerySet) -> QuerySet[Finding]:
 def _opened(request: HttpRequest, row: Finding) -> dict[str, Any]:
     """With its history, of which somebody who may not read the trail has none."""
     entries = AuditEntry.objects.permitted(request.user, "trail:read").about(row)
-    return {"finding": row, "history": list(entries.select_related("personal")[:HISTORY])}
+    history = list(entries.select_related("personal")[:HISTORY])
+    return {"finding": row, "history": history, **decisions.told(request.user, row)}

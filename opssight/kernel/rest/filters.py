@@ -21,6 +21,14 @@ class UidFilter(django_filters.UUIDFilter):
     """A related object by its uid."""
 
 
+class YesNo(django_filters.TypedChoiceFilter):
+    """`?enabled=true`. Anything but true and false is a 400, where BooleanFilter would answer with the whole list."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        both = [("true", "true"), ("false", "false")]
+        super().__init__(choices=both, coerce=lambda text: text == "true", **kwargs)
+
+
 def check_parameters(request: Request, known: set[str]) -> None:
     """Refuse parameters that the view does not know, that come twice, or that no value can look like."""
     errors: dict[str, str] = {}

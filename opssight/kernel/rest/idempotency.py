@@ -50,6 +50,8 @@ def begin(request: Request) -> Any | None:
     if not _KEY.match(key):
         raise KeyNotValid("Idempotency-Key must be 1 to 255 printable ASCII characters without spaces.")
     plain: Any = request._request
+    if plain.content_type == "multipart/form-data":  # whose body is read as a stream, and once
+        raise KeyNotValid("An upload takes no Idempotency-Key: sending the same file again changes nothing.")
     body_hash = hashlib.sha256(f"{plain.get_full_path()}\n".encode() + plain.body).hexdigest()
     now = timezone.now()
     try:

@@ -48,7 +48,7 @@ class Schema(AutoSchema):
         if self.method == "POST" and not hasattr(self.view, "public"):
             text = "Makes a repeat safe for 24 hours: the same key and body have one effect."
             parameters.append(OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER, description=text))
-        if self.method == "PATCH":
+        if getattr(self.view, "action", None) == "partial_update":
             text = "The ETag of the version that was read."
             parameters.append(
                 OpenApiParameter("If-Match", str, OpenApiParameter.HEADER, required=True, description=text)

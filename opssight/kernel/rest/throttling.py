@@ -1,14 +1,15 @@
 """How often one caller may ask, told in every answer (draft-ietf-httpapi-ratelimit-headers)."""
 
 import time
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.core.cache import cache
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from opssight.kernel.http import client_address
+from opssight.kernel.rates import used
 
 WINDOW = 60  # seconds
 
@@ -21,20 +22,14 @@ class RequestRate(BaseThrottle):
             who, limit = f"user:{request.user.pk}", settings.API_REQUESTS_PER_MINUTE
         else:
             who, limit = f"address:{client_address(request._request)}", settings.API_REQUESTS_PER_MINUTE_ANONYMOUS
-        window, into = divmod(int(time.time()), WINDOW)
-        key = f"rate:{who}:{window}"
-        cache.add(key, 0, timeout=WINDOW * 2)
-        try:
-            used = cache.incr(key)
-        except ValueError:  # evicted between the two calls
-            used = 1
-        self.left = WINDOW - into
+        number = used(who, timedelta(seconds=WINDOW))
+        self.left = WINDOW - int(time.time()) % WINDOW
         policy = f'"default";q={limit};w={WINDOW}'
         request.rate_limit_headers = {  # type: ignore[attr-defined]
             "RateLimit-Policy": policy,
-            "RateLimit": f'"default";r={max(0, limit - used)};t={self.left}',
+            "RateLimit": f'"default";r={max(0, limit - number)};t={self.left}',
         }
-        return bool(used <= limit)
+        return number <= limit
 
     def wait(self) -> float:
         return float(self.left)

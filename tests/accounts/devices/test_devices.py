@@ -356,6 +356,25 @@ def test_a_stale_posture_denies_the_very_next_request(dev, client_for, daily):
     assert status() == 200
 
 
+def test_the_weakest_device_speaks_for_every_session_and_token(dev, client_for, daily):
+    """No session is bound to a device: a report that comes with one's cookie says nothing of where it runs."""
+    one, other = client_for(dev, step_up=True), client_for(dev)
+    sound, unsound = register(one, dev), register(one, dev)
+    _, text = issue_token(dev, name="ci", scopes=["assets:read"])
+    callers = (one, other, Client(headers={"authorization": f"Bearer {text}"}))
+
+    def answers() -> set[int]:
+        return {int(caller.get("/api/v1/assets").status_code) for caller in callers}
+
+    post(one, "devices/reports", {"jws": sound.jws()})
+    report(unsound.jws(unsound.claims(firewall=False)))
+    assert answers() == {403}
+    post(one, "devices/reports", {"jws": sound.jws()})
+    assert answers() == {403}
+    report(unsound.jws())
+    assert answers() == {200}
+
+
 def test_the_devices_of_others_vouch_for_nobody(dev, eve, eves, agent, client_for, daily):
     report(agent.jws())
     assert client_for(dev).get("/api/v1/assets").status_code == 403

@@ -309,7 +309,56 @@ def test_what_warns_of_a_stranger_can_not_be_turned_off(eve, client_for, kind):
 
 
 def test_a_kind_that_there_is_not_is_404(eve, client_for):
-    assert client_for(eve).post("/my-security/notices/nonsense", {"by_email": "off"}).status_code == 404
+    client = client_for(eve)
+    assert client.post("/my-security/notices/nonsense", {"by_email": "off"}).status_code == 404
+    assert client.get("/api/v1/me/notices/nonsense").status_code == 404
+    assert wish(client, "nonsense", by_email=False).status_code == 404
+
+
+def wish(client, kind, **body):
+    return client.patch(f"/api/v1/me/notices/{kind}", json.dumps(body), content_type="application/json")
+
+
+def test_the_same_by_the_api(eve, olga, client_for):
+    client = client_for(eve)
+    listed = client.get("/api/v1/me/notices").json()
+    assert (listed["next"], len(listed["results"])) == (None, len(kinds.registry))
+    ending = {"kind": "token-ending", "about": "An API token of yours ends within a week", "compulsory": False}
+    assert {**ending, "by_email": True} in listed["results"]
+    assert wish(client, "token-ending", by_email=False).json() == {**ending, "by_email": False}
+    assert client.get("/api/v1/me/notices/token-ending").json()["by_email"] is False
+    assert AuditEntry.objects.filter(resource_type="notify.preference", actor=eve).exists()
+    ending_token(eve)
+    tell_of_ending_tokens()
+    assert letters() == []
+    assert client_for(olga).get("/api/v1/me/notices/token-ending").json()["by_email"] is True  # Olga's are her own
+    assert wish(client, "token-ending", by_email=True).status_code == 200
+    tell_of_ending_tokens()
+    assert len(letters()) == 1
+
+
+@pytest.mark.parametrize("kind", [kind.name for kind in kinds.registry.values() if kind.compulsory])
+def test_by_the_api_neither(eve, client_for, kind):
+    answer = wish(client_for(eve), kind, by_email=False)
+    assert answer.status_code == 400
+    assert "stranger" in str(answer.json()["errors"]["by_email"])
+    assert not Preference.objects.exists()
+
+
+@pytest.mark.parametrize("body", [{}, {"by_email": "perhaps"}, {"by_email": None}, {"by_email": True, "about": "x"}])
+def test_what_is_no_wish_changes_nothing(eve, client_for, body):
+    assert wish(client_for(eve), "token-ending", **body).status_code == 400
+    assert not Preference.objects.exists()
+
+
+def test_a_token_asks_for_its_scope(eve):
+    for scope, status in (("me:read", 403), ("me:update", 200)):
+        _, text = issue_token(eve, name=scope, scopes=[scope])
+        assert (
+            wish(Client(headers={"authorization": f"Bearer {text}"}), "token-ending", by_email=False).status_code
+            == status
+        )
+    assert Client().get("/api/v1/me/notices").status_code == 401
 
 
 def test_kinds_are_registered_once():

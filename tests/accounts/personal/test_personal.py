@@ -22,6 +22,9 @@ from audit.models import AuditEntry
 from opssight.kernel import fieldkeys
 from opssight.kernel.crypto import NotEncrypted, Undecryptable
 from opssight.settings.env import BASE_DIR
+from rbac.models import Role
+from rbac.role_book import save_role
+from rbac.services import assign_role
 from tests.conftest import enrolled, make_person, put
 
 pytestmark = pytest.mark.django_db
@@ -124,7 +127,7 @@ def test_a_secret_in_plain_text_lets_nobody_in(eve):
     client = password_step(eve)
     client.raise_request_exception = False
     put(TOTPDevice.objects.all(), secret_encrypted=secret)
-    assert client.post("/sign-in/second-step", {"code": code}).status_code == 500
+    assert client.post("/sign-in/second-step", {"code": code}).status_code == 400
     assert client.get("/my-security").status_code == 302
 
 
@@ -231,12 +234,13 @@ def test_it_takes_a_fresh_second_factor(eve, client_for):
 
 def test_my_security_keeps_what_is_left_empty_and_erases_on_request(eve, client_for, collected):
     client = client_for(eve, step_up=True)
-    client.post("/my-security/details", {"phone_number": PHONE, "ssn": SSN})
+    client.post("/my-security/details", {"name": "Eve", "phone_number": PHONE, "ssn": SSN})
     assert "••••1844" in client.get("/my-security").content.decode()
     page = client.get("/my-security/details").content.decode()
     assert "901844" not in page
-    assert client.post("/my-security/details", {"phone_number": "nonsense"}).status_code == 400
-    client.post("/my-security/details", {"phone_number": "", "erase": "ssn"})
+    assert client.post("/my-security/details", {"name": "Eve", "phone_number": "nonsense"}).status_code == 400
+    client.post("/my-security/details", {"name": "Eve", "phone_number": ""})
+    client.post("/my-security/details", {"erase": "ssn"})
     details = details_of(eve)
     assert details is not None
     assert (details.value("phone_number"), details.value("ssn")) == ("+4930901844", "")
@@ -301,6 +305,123 @@ def test_neither_without_step_up_nor_without_the_permission(olga, adam, eve, eve
     assert reveal(client_for(eve, step_up=True), eves).status_code in (403, 404)
     assert client_for(eve).get("/api/v1/personal-details").status_code == 403
     assert not AuditEntry.objects.filter(event="personal:revealed").exists()
+
+
+def test_ones_own_are_shown_in_full_when_asked_for_and_that_is_recorded(eve, eves, client_for):
+    client = client_for(eve, step_up=True)
+    answer = client.post("/my-security/details", {"show": "yes"})
+    page = answer.content.decode()
+    assert "+4930901844" in page
+    assert "65070803F018" in page
+    assert "no-store" in answer["Cache-Control"]
+    entries = AuditEntry.objects.filter(event="personal:revealed", actor=eve)
+    assert sorted(entry.details["field"] for entry in entries) == ["phone_number", "ssn"]
+    assert "901844" not in client.get("/my-security/details").content.decode()
+    assert client_for(eve).post("/my-security/details", {"show": "yes"})["Location"].startswith("/step-up")
+    assert entries.count() == 2
+
+
+def page_of(details: PersonalDetails) -> str:
+    return reverse("reveal-personal", args=[details.uid])
+
+
+WHY = {"field": "ssn", "reason": "Payroll asks for it."}
+
+
+def test_an_officer_gets_from_the_account_in_the_admin_to_one_number(olga, eves, client_for):
+    client = client_for(olga, step_up=True)
+    account = client.get(reverse("admin:accounts_user_change", args=[eves.user.pk])).content.decode()
+    assert "••••1844" in account
+    assert "901844" not in account
+    assert f'href="{page_of(eves)}?field=ssn"' in account
+    asks = client.get(page_of(eves) + "?field=ssn").content.decode()
+    assert '<option value="ssn" selected>National ID number, ••••F018</option>' in asks
+    assert "65070803F018" not in asks
+    answer = client.post(page_of(eves), WHY)
+    assert answer.status_code == 200
+    assert "65070803F018" in answer.content.decode()
+    assert "901844" not in answer.content.decode()
+    assert "no-store" in answer["Cache-Control"]
+    entry = AuditEntry.objects.get(event="personal:revealed")
+    assert (entry.actor_id, entry.resource_id, entry.details["field"]) == (olga.pk, str(eves.user.uid), "ssn")
+    assert entry.details["reason"] == WHY["reason"]
+
+
+@pytest.mark.parametrize("wrong", [{"reason": "short"}, {"reason": "x" * 301}, {"field": "email"}, {"more": "x"}])
+def test_the_page_asks_for_a_field_and_a_reason(olga, eves, client_for, wrong):
+    answer = client_for(olga, step_up=True).post(page_of(eves), WHY | wrong)
+    assert answer.status_code == 400
+    assert "65070803F018" not in answer.content.decode()
+    assert not AuditEntry.objects.filter(event="personal:revealed").exists()
+
+
+def test_the_page_is_neither_for_others_nor_without_a_fresh_factor(olga, adam, eve, eves, client_for):
+    assert client_for(olga).post(page_of(eves), WHY)["Location"].startswith("/step-up")
+    for person, status in ((adam, 403), (eve, 403)):
+        assert client_for(person, step_up=True).post(page_of(eves), WHY).status_code == status
+    assert not AuditEntry.objects.filter(event="personal:revealed").exists()
+    unknown = reverse("reveal-personal", args=[eve.uid])
+    assert client_for(olga, step_up=True).get(unknown).status_code == 404
+
+
+def test_who_may_read_and_not_reveal_sees_the_last_four_and_no_link(adam, eves, client_for):
+    reader = save_role(
+        Role(key="reader", name="Reader"),
+        permissions={"personal-details:read", "users:read", "admin:enter"},
+        parents=[],
+    )
+    assign_role(adam, reader.key, reason="x")
+    account = (
+        client_for(adam, step_up=True).get(reverse("admin:accounts_user_change", args=[eves.user.pk])).content.decode()
+    )
+    assert "••••1844" in account
+    assert page_of(eves) not in account
+
+
+def test_what_can_not_be_read_or_is_not_kept_says_so(olga, eves, client_for):
+    client = client_for(olga, step_up=True)
+    put(PersonalDetails.objects.all(), ssn_encrypted="v1.k1.AAAA", phone_number_encrypted="")
+    answer = client.post(page_of(eves), WHY)
+    assert answer.status_code == 400
+    assert "can&#x27;t be read any more" in answer.content.decode()
+    put(PersonalDetails.objects.all(), ssn_encrypted="")
+    assert "Nothing is kept" in client.get(page_of(eves)).content.decode()
+    assert client.post(page_of(eves), WHY).status_code == 400
+
+
+# --- the name -----------------------------------------------------------------------------------------------------
+
+
+def test_one_changes_ones_own_name_on_the_page_and_by_the_api(eve, client_for):
+    client = client_for(eve, step_up=True)
+    assert client.post("/my-security/details", {"name": " Eve  Ångström-Ölund "}).status_code == 302
+    assert "Eve Ångström-Ölund" in client.get("/my-security").content.decode()
+    assert patch(client, name="Eve O.").json()["name"] == "Eve O."
+    entries = AuditEntry.objects.filter(
+        resource_type="accounts.user", action=AuditEntry.Action.UPDATE, actor=eve
+    ).order_by("id")
+    assert [entry.resource_id for entry in entries] == [str(eve.uid)] * 2
+    assert "Ångström" in str(entries[0].person)
+    assert details_of(eve) is None
+    assert client.get("/my-security").status_code == 200  # it ends no session
+
+
+@pytest.mark.parametrize("name", ["", "   ", "olga@example.org", "x" * 121, "a\u202eb", "a\u0000b"])
+def test_what_is_no_name_is_refused(eve, client_for, name):
+    client = client_for(eve, step_up=True)
+    assert client.post("/my-security/details", {"name": name}).status_code == 400
+    answer = patch(client, name=name, phone_number=PHONE)
+    assert answer.status_code == 400
+    assert "name" in answer.json()["errors"]
+    eve.refresh_from_db()
+    assert (eve.name, details_of(eve)) == ("Eve", None)
+
+
+def test_the_name_takes_a_fresh_second_factor_too(eve, client_for):
+    assert patch(client_for(eve), name="Olga").status_code == 403
+    assert client_for(eve).post("/my-security/details", {"name": "Olga"})["Location"].startswith("/step-up")
+    eve.refresh_from_db()
+    assert eve.name == "Eve"
 
 
 def test_the_admin_shows_the_last_four(olga, eves, client_for):

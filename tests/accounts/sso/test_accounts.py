@@ -1,64 +1,32 @@
-"""Whose account a sign-in opens, what it is in, and how it ends."""
+"""Whose account a sign-in opens, and how it ends."""
 
-import json
 from datetime import timedelta
-from io import StringIO
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
-from django.core.management import CommandError, call_command
-from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
 from accounts.logins.models import Login
+from accounts.logins.services import LOGIN
 from accounts.models import User
 from accounts.pending import KEY as PENDING
-from accounts.sso import services
-from accounts.sso.models import ClaimRule, Identity, LogoutToken, Provider, ProviderLogin
-from accounts.sso.services import save_provider
+from accounts.sso import endings
+from accounts.sso.models import Identity, LogoutToken, Provider, ProviderLogin
 from audit.models import AuditEntry
 from rbac.access.models import FactorRule
 from rbac.models import RoleAssignment
-from rbac.services import assign_role, root_unit
 from tests.accounts.sso import broken as ways
 from tests.accounts.sso.broken import GONE, Broken, signed
-from tests.accounts.sso.conftest import SECRET, make_provider
-from tests.accounts.sso.test_checks import reason
-from tests.accounts.test_sign_in import code_for
-from tests.conftest import PASSWORD, enrolled, make_person, put
+from tests.accounts.sso.conftest import SECRET, change, fresh_code, let_in, linked, make_provider, reason
+from tests.conftest import PASSWORD, enrolled, make_person, opened, put
 from tests.rbac.access.test_factors import rule as factor_rule
 
 
 @pytest.fixture
 def acme(db: None, broken: Broken) -> Provider:
     return make_provider(broken.issuer, domains=["example.org"])
-
-
-def linked(user: User, provider: Provider, subject: str = "person-1") -> Identity:
-    identity = Identity(user=user, provider=provider, name=provider.name, issuer=provider.subjects_of, subject=subject)
-    identity.claims = "{}"
-    identity.save()
-    return identity
-
-
-def change(provider: Provider, **values: Any) -> None:
-    provider.refresh_from_db()
-    for name, value in values.items():
-        setattr(provider, name, value)
-    save_provider(provider)
-
-
-def let_in(broken: Broken, user: User) -> Client:
-    """All the way, with our own second step."""
-    client = Client()
-    assert broken.walk(client)["Location"] == "/sign-in/second-step", reason()
-    device = enrolled(user)
-    type(device).objects.filter(pk=device.pk).update(last_step=-1)
-    assert client.post("/sign-in/second-step", {"code": code_for(device)}).status_code == 302
-    return client
 
 
 def password_is_taken(user: User) -> bool:
@@ -164,9 +132,7 @@ def test_sign_in_leads_to_the_page_asked_for_and_nowhere_else(acme, broken, eve)
     for asked, led in (("/my-security", "/my-security"), ("https://evil.example/", "/")):
         client = Client()
         broken.answer(client, broken.begin(client, f"/sign-in/with/acme?next={asked}"))
-        device = enrolled(eve)
-        type(device).objects.update(last_step=-1)
-        assert client.post("/sign-in/second-step", {"code": code_for(device)})["Location"] == led
+        assert client.post("/sign-in/second-step", {"code": fresh_code(eve)})["Location"] == led
 
 
 # --- linking by the owner -----------------------------------------------------------------------------------------
@@ -298,6 +264,52 @@ def test_where_the_provider_is_the_only_way_the_marked_and_administrators_keep_t
     assert password_is_taken(eve)
 
 
+def api_login(user: User, parent: Login | None = None) -> Login:
+    login = opened(user)
+    put(Login.objects.filter(pk=login.pk), kind="api", parent=parent)
+    return login
+
+
+def test_making_it_the_only_way_ends_what_was_begun_by_another(acme, broken, eve, olga, adam, client_for):
+    """And only that: not of administrators, of the marked, of whom it does not know, nor what a provider began."""
+    for number, user in enumerate((eve, olga, adam)):
+        linked(user, acme, f"person-{number}")
+    put(Identity.objects.filter(user=adam), keeps_password=True)
+    broken.subject = "person-0"
+    through = let_in(broken, eve)
+    stranger = make_person("Ines")
+    by_password = {user: client_for(user) for user in (eve, olga, adam, stranger)}
+    tokens = [api_login(eve), api_login(eve, Login.objects.get(uid=by_password[eve].session[LOGIN]))]
+    from_provider = api_login(eve, Login.objects.get(uid=through.session[LOGIN]))
+    change(acme, name="Acme renamed")
+    assert by_password[eve].get("/my-security").status_code == 200
+    officer = client_for(olga, step_up=True)
+    page = officer.get(f"/admin/sso/provider/{acme.pk}/change/").context["adminform"].form.initial
+    asked = {**{k: v for k, v in page.items() if v}, "domains": "example.org", "is_only_way": "on"}
+    assert officer.post(f"/admin/sso/provider/{acme.pk}/change/", asked).status_code == 302
+    answers = {user: client.get("/my-security").status_code for user, client in by_password.items()}
+    assert answers == {eve: 302, olga: 200, adam: 200, stranger: 200}
+    assert through.get("/my-security").status_code == 200
+    assert all(Login.objects.get(pk=token.pk).ended_at for token in tokens)
+    assert Login.objects.get(pk=from_provider.pk).ended_at is None
+    entry = AuditEntry.objects.get(event="sso:other_ways_ended")
+    assert (entry.actor, entry.details["provider"], entry.details["ended"]) == (olga, "acme", 2)
+    put(Identity.objects.filter(user=adam), keeps_password=True)
+    marked = Identity.objects.get(user=adam)
+    assert officer.post(f"/admin/sso/identity/{marked.pk}/change/", {}).status_code == 302
+    assert by_password[adam].get("/my-security").status_code == 302
+
+
+def test_switching_the_only_way_on_again_ends_what_the_password_opened_meanwhile(acme, broken, eve, client_for):
+    linked(eve, acme)
+    change(acme, is_only_way=True)
+    change(acme, is_enabled=False)
+    client = client_for(eve)
+    assert client.get("/my-security").status_code == 200
+    change(acme, is_enabled=True)
+    assert client.get("/my-security").status_code == 302
+
+
 def test_no_other_way_goes_around_the_only_one(acme, broken, eve):
     from accounts.services import issue_setup_link
     from tests.accounts.test_ways_in import app_code, by_code
@@ -328,119 +340,6 @@ def test_nor_does_a_passkey(acme, broken, eve, client_for):
     change(acme, is_only_way=True)
     client = Client()
     assert sign_in(client, key.use(options(client, "any"))) == 400
-
-
-# --- groups -------------------------------------------------------------------------------------------------------
-
-
-def rule(acme: Provider, value: str, name: str, **more: Any) -> ClaimRule:
-    group, _ = Group.objects.get_or_create(name=name)
-    values = {"claim": "groups", "is_enabled": True, **more}
-    return ClaimRule.objects.create(provider=acme, value=value, group=group, **values)
-
-
-def names(user: User) -> list[str]:
-    return sorted(user.groups.values_list("name", flat=True))
-
-
-def test_claims_put_people_into_groups_and_take_them_out_again(acme, broken, eve):
-    linked(eve, acme)
-    rule(acme, "eng", "Engineers")
-    rule(acme, "all", "Everybody")
-    rule(acme, "boss", "Leads", claim="realm_access.roles")
-    rule(acme, "eng", "Drafted", is_enabled=False)
-    by_hand = Group.objects.create(name="By hand")
-    eve.groups.add(by_hand)
-    broken.about.update(groups=["eng", "all", 7], realm_access={"roles": "boss"})
-    broken.walk()
-    assert names(eve) == ["By hand", "Engineers", "Everybody", "Leads"]
-    broken.about.update(groups="all", realm_access=[])
-    broken.walk()
-    assert names(eve) == ["By hand", "Everybody"]
-    changes = AuditEntry.objects.filter(event="sso:groups_changed").order_by("id")
-    assert changes.count() == 2
-
-
-def test_a_place_given_by_hand_is_not_taken_by_a_rule(acme, broken, eve):
-    linked(eve, acme)
-    rule(acme, "eng", "Engineers")
-    eve.groups.add(Group.objects.get())
-    broken.about["groups"] = ["eng"]
-    broken.walk()
-    broken.about["groups"] = []
-    broken.walk()
-    assert names(eve) == ["Engineers"]
-
-
-def test_leaving_a_group_ends_other_sessions_and_the_right_at_once(acme, broken, eve):
-    linked(eve, acme)
-    made = rule(acme, "eng", "Engineers")
-    held = RoleAssignment(
-        group=made.group, reason="x", unit=root_unit(), role=assign_role(eve, "developer", reason="x").role
-    )
-    RoleAssignment.objects.filter(user=eve, role=held.role).delete()
-    held.save()
-    broken.about["groups"] = ["eng"]
-    first = let_in(broken, eve)
-    assert first.get("/findings").status_code == 200
-    broken.about["groups"] = []
-    second = let_in(broken, eve)
-    assert first.get("/findings").status_code == 302
-    assert second.get("/findings").status_code == 403
-
-
-def test_the_rehearsal_says_who_would_join_and_leave_and_changes_nothing(acme, broken, eve, tmp_path):
-    linked(eve, acme)
-    old = rule(acme, "eng", "Engineers")
-    broken.about["groups"] = ["eng", "sec"]
-    broken.walk()
-    old.delete()
-    rule(acme, "sec", "Security", is_enabled=False)
-
-    def rehearse(*more: str) -> str:
-        call_command("rehearse_claims", "--provider", "acme", *more, stdout=(out := StringIO()))
-        return out.getvalue().strip()
-
-    assert rehearse() == "eve@example.org joins Security leaves Engineers"
-    assert names(eve) == ["Engineers"]
-    file = tmp_path / "claims.json"
-    file.write_text(json.dumps({"groups": "sec"}))
-    assert rehearse("--claims", str(file)) == "in Security"
-    file.write_text("[]")
-    with pytest.raises(CommandError, match="no JSON object"):
-        rehearse("--claims", str(file))
-    with pytest.raises(CommandError, match="no provider"):
-        call_command("rehearse_claims", "--provider", "nobody")
-
-
-def test_nobody_lets_a_provider_give_what_they_could_not_give(acme, client_for):
-    head = make_person("Head", "administrator")
-    group = Group.objects.create(name="Officers")
-    officer = assign_role(make_person("X"), "officer", reason="x").role
-    RoleAssignment.objects.create(group=group, role=officer, unit=root_unit(), reason="x")
-    plain = Group.objects.create(name="Plain")
-    client = client_for(head, step_up=True)
-
-    def add(group: Group) -> int:
-        data = {"provider": acme.pk, "claim": "groups", "value": "v", "group": group.pk, "is_enabled": "on"}
-        client.post("/admin/sso/claimrule/add/", data)
-        return ClaimRule.objects.filter(group=group).count()
-
-    assert add(group) == 0
-    assert add(plain) == 1
-
-
-def test_claims_are_kept_encrypted_and_the_secret_too(acme, broken, eve):
-    linked(eve, acme)
-    broken.about["groups"] = ["a-telling-group"]
-    broken.walk()
-    assert json.loads(Identity.objects.get().claims)["groups"] == ["a-telling-group"]
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT claims_encrypted FROM sso_identity")
-        assert "telling" not in cursor.fetchone()[0]
-        cursor.execute("SELECT client_secret_encrypted FROM sso_provider")
-        assert SECRET not in cursor.fetchone()[0]
-    assert not AuditEntry.objects.filter(changes__icontains=SECRET).exists()
 
 
 # --- the end ------------------------------------------------------------------------------------------------------
@@ -503,10 +402,10 @@ def test_a_logout_token_counts_once_until_it_is_forgotten_when_it_is_too_old(acm
     token = broken.logout_token()
     assert told(token).status_code == 200
     assert told(token).status_code == 400
-    services.purge()
+    endings.purge()
     assert LogoutToken.objects.count() == 1
     LogoutToken.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
-    services.purge()
+    endings.purge()
     assert not LogoutToken.objects.exists()
     assert told("").status_code == told("x" * 50_000).status_code == 400
 
@@ -522,6 +421,14 @@ def test_sign_out_offers_the_way_out_there_and_not_where_the_provider_has_none(a
     change(acme, logs_out_there=False)
     assert let_in(broken, eve).post("/sign-out")["Location"] == "/sign-in"
     assert "Close the browser" in Client().get("/signed-out").content.decode()
+
+
+def test_whoever_wants_to_go_is_let_go_although_the_token_can_not_be_read(acme, broken, eve):
+    linked(eve, acme)
+    client = let_in(broken, eve)
+    ProviderLogin.objects.update(id_token_encrypted="v1.gone.AAAA")
+    assert client.post("/sign-out")["Location"] == "/sign-in"
+    assert client.get("/my-security").status_code == 302
 
 
 def test_switching_a_provider_off_or_deleting_it_ends_what_it_began(acme, broken, eve, olga, client_for):

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 from joserfc.jwk import OctKey
@@ -13,12 +14,13 @@ from joserfc.jwk import OctKey
 from accounts.logins.models import Login
 from accounts.models import User
 from accounts.pending import KEY as PENDING
-from accounts.sso import remote
-from accounts.sso.models import Attempt, Identity, Provider
+from accounts.sso import remote, walk
+from accounts.sso.models import Attempt, Provider
+from accounts.sso.services import save_provider
 from audit.models import AuditEntry
 from tests.accounts.sso import broken as ways
 from tests.accounts.sso.broken import EC, GONE, KEYS, PLAIN_KEY, Broken, send, signed
-from tests.accounts.sso.conftest import make_provider
+from tests.accounts.sso.conftest import SECRET, linked, make_provider, reason
 from tests.conftest import put
 
 NOW = time.time
@@ -31,10 +33,7 @@ def acme(db: None, broken: Broken) -> Provider:
 
 @pytest.fixture
 def known(acme: Provider, broken: Broken, eve: User) -> User:
-    identity = Identity(user=eve, provider=acme, name="Acme", issuer=acme.issuer, subject=broken.subject)
-    identity.claims = "{}"
-    identity.save()
-    return eve
+    return linked(eve, acme, broken.subject).user
 
 
 def accepted(client: Client, answer: Any, user: User) -> None:
@@ -52,10 +51,6 @@ def refused(client: Client, answer: Any, why: str) -> None:
     entries = AuditEntry.objects.filter(event="sso:refused")
     assert entries.count() == 1
     assert why in reason()
-
-
-def reason() -> str:
-    return AuditEntry.objects.filter(event="sso:refused").latest("id").error_message
 
 
 def says(**values: Any) -> Callable[[Broken], None]:
@@ -278,6 +273,20 @@ def test_a_copied_session_can_not_spend_the_state_twice(known, broken):
     assert "was used" in reason()
 
 
+def test_an_address_begins_so_many_a_minute_and_another_is_not_held_up(known, broken):
+    client = Client()
+    for _ in range(walk.MOST_BEGUN_HERE):
+        broken.begin(client)
+    kept = Attempt.objects.count()
+    late = client.get("/sign-in/with/acme")
+    assert late.status_code == 429
+    assert "Wait a minute" in late.content.decode()
+    assert Attempt.objects.count() == kept
+    assert Client(REMOTE_ADDR="192.0.2.7").get("/sign-in/with/acme").status_code == 302
+    cache.clear()  # as the next minute does
+    accepted(client, broken.walk(client), known)
+
+
 # --- discovery ----------------------------------------------------------------------------------------------------
 
 DISCOVERY: dict[str, tuple[Callable[[Broken], None], str]] = {
@@ -339,6 +348,26 @@ def test_one_that_is_unknown_or_switched_off_is_not_there(acme, broken):
     assert Client().get("/sign-in/with/acme").status_code == 404
     assert Client().get("/sign-in/with/acme/back").status_code == 404
     assert "Acme" not in Client().get("/sign-in").content.decode()
+
+
+@pytest.mark.parametrize("stored", ["a-secret-of-the-tests", "v1.gone.AAAA", ""])
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_secret_that_no_key_reads_is_said_at_sign_in(known, broken, acme, begun, stored, caplog):
+    """Before the way there and on the way back: plain text in the column is none either."""
+    client = Client()
+    asked = broken.begin(client) if begun else None
+    put(Provider.objects.filter(pk=acme.pk), client_secret_encrypted=stored)
+    caplog.clear()
+    answer = broken.answer(client, asked) if asked else client.get("/sign-in/with/acme")
+    refused(client, answer, "client secret can't be read")
+    assert "/token" not in broken.paths()
+    told = [record.getMessage() for record in caplog.records if record.name == "opssight.sso"]
+    assert len(told) == 1
+    assert "enter the client secret anew" in told[0]
+    assert broken.issuer not in answer.content.decode()
+    provider = Provider.objects.get(pk=acme.pk)
+    save_provider(provider, secret=SECRET)
+    accepted(client, broken.walk(client), known)
 
 
 # --- keys ---------------------------------------------------------------------------------------------------------

@@ -1,0 +1,102 @@
+"""Deciding about a finding, and answering an acceptance."""
+
+from datetime import UTC, datetime, time
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_http_methods, require_POST
+
+from opssight.kernel import reads
+from opssight.kernel.access import check, decide
+from opssight.kernel.errors import Refusal
+from opssight.kernel.guards import guarded
+from opssight.kernel.validation import StrictForm
+from scanning.models import Finding, Status
+from scanning.triage import services
+from scanning.triage.models import Decision
+
+REASON = {"max_length": 1000, "required": False}
+SHOWN = 20
+
+
+class DecideForm(StrictForm):
+    status = forms.ChoiceField(label="It is")
+    reason = forms.CharField(label="Why", **REASON)  # type: ignore[arg-type]  # of two types
+    until = forms.DateField(label="Accepted until", required=False)
+    original = forms.CharField(label="Duplicate of", max_length=24, required=False)
+
+    def __init__(self, data: Any, finding: Finding) -> None:
+        super().__init__(data)
+        follows = services.FOLLOWS[finding.status]
+        self.fields["status"].choices = [(s.value, s.label) for s in Status if s in follows]  # type: ignore[attr-defined]
+
+    def clean_until(self) -> datetime | None:
+        """The end of the day, in UTC as all days here."""
+        day = self.cleaned_data["until"]
+        return datetime.combine(day, time.max, UTC) if day else None
+
+
+@guarded("findings:triage")
+@require_http_methods(["GET", "POST"])
+def decide_about(request: HttpRequest, uid: UUID) -> HttpResponse:
+    rows = Finding.objects.permitted(request.user, "findings:read").select_related("asset")
+    finding = get_object_or_404(rows, uid=uid)
+    check(request.user, "findings:triage", finding)
+    reads.note_object(finding)
+    form = DecideForm(request.POST or None, finding)
+    if request.method == "POST" and form.is_valid():
+        given = dict(form.cleaned_data)
+        named = given.pop("original").strip()
+        try:
+            original = _named(rows, named) if named else None
+            decision = services.decide(finding, given.pop("status"), by=request.user, original=original, **given)
+        except Refusal as refusal:
+            form.add_error(None, refusal.detail)
+        else:
+            said = "waits for a second person" if decision.is_waiting else "is kept, with its reason"
+            messages.success(request, f"Your decision {said}.")
+            return redirect(finding)
+    page = {"finding": finding, "form": form}
+    return render(request, "scanning/decide.html", page, status=400 if form.errors else 200)
+
+
+def _named(rows: Any, label: str) -> Finding:
+    number = label.upper().removeprefix("F-")
+    found = rows.filter(pk=int(number)).first() if number.isascii() and number.isdigit() and len(number) < 19 else None
+    if found is None:
+        raise services.Incomplete(f"There is no finding {label} that you may see. Its number reads like F-123.")
+    return found
+
+
+@guarded("decisions:approve")
+@require_POST
+def answer(request: HttpRequest, uid: UUID) -> HttpResponse:
+    """`approve` where it is in the form, else a refusal with its reason."""
+    rows = Decision.objects.permitted(request.user, "decisions:read").select_related("finding__asset")
+    decision = get_object_or_404(rows, uid=uid)
+    approve = "approve" in request.POST
+    try:
+        services.answer(decision, approve=approve, by=request.user, reason=request.POST.get("reason", "")[:1000])
+    except Refusal as refusal:
+        if refusal.status == 403:
+            raise
+        messages.error(request, refusal.detail)
+    else:
+        messages.success(request, "The risk is accepted." if approve else "The acceptance is refused.")
+    return redirect(decision.finding)
+
+
+def told(user: Any, finding: Finding) -> dict[str, Any]:
+    """What a finding's page says of decisions, as far as `user` may see them."""
+    rows = Decision.objects.permitted(user, "decisions:read").filter(finding=finding).order_by("-id")
+    decisions = list(rows.select_related("decided_by", "answered_by", "original")[:SHOWN])
+    waits = any(row.is_waiting for row in decisions)
+    return {
+        "decisions": decisions,
+        "may_decide": decide(user, "findings:triage", finding).allowed,
+        "may_answer": waits and decide(user, "decisions:approve", decisions[0]).allowed,
+    }

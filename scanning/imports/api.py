@@ -1,0 +1,124 @@
+from typing import Any
+
+from django.db.models import F, Sum
+from django.http import Http404
+from django.urls import reverse
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers, status
+from rest_framework.decorators import action
+from rest_framework.parsers import MultiPartParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from opssight.kernel.rest.filters import FilterSet, UidFilter
+from opssight.kernel.rest.serializers import StrictModelSerializer, StrictSerializer
+from opssight.kernel.rest.views import List, Resource, Retrieve
+from scanning import reports
+from scanning.imports import services
+from scanning.imports.models import Import
+from scanning.models import Asset
+
+COUNTS = ("new", "same", "fixed", "reopened")
+
+
+class ImportSerializer(StrictModelSerializer):
+    asset = serializers.UUIDField(source="asset_uid", read_only=True)
+    new = serializers.IntegerField(read_only=True)
+    same = serializers.IntegerField(read_only=True)
+    fixed = serializers.IntegerField(read_only=True)
+    reopened = serializers.IntegerField(read_only=True)
+
+    class Meta:
+        model = Import
+        fields = ["uid", "asset", "name", "digest", "is_partial", *COUNTS, "created_at", "undone_at"]
+        read_only_fields = fields
+
+
+class NewImport(StrictSerializer):
+    asset = serializers.UUIDField()
+    file = serializers.FileField(max_length=200, help_text="The report, as it is or gzipped.")
+    format = serializers.ChoiceField(sorted(reports.FORMATS), default="", allow_blank=True)
+    is_partial = serializers.BooleanField(
+        default=False, help_text="It is about a part of the asset: close only in the files that it says it read."
+    )
+    dry_run = serializers.BooleanField(default=False, help_text="Only say what would happen.")
+
+
+class ScannerDiff(serializers.Serializer):  # type: ignore[type-arg]  # not subscriptable at run time
+    scanner = serializers.CharField()
+    scanner_version = serializers.CharField()
+    state = serializers.CharField()
+    reason = serializers.CharField()
+    new = serializers.IntegerField()
+    same = serializers.IntegerField()
+    fixed = serializers.IntegerField()
+    reopened = serializers.IntegerField()
+
+
+class DiffSerializer(serializers.Serializer):  # type: ignore[type-arg]  # not subscriptable at run time
+    uid = serializers.UUIDField(source="row.uid", allow_null=True, default=None, help_text="None after a trial.")
+    dry_run = serializers.SerializerMethodField()
+    new = serializers.SerializerMethodField()
+    same = serializers.SerializerMethodField()
+    fixed = serializers.SerializerMethodField()
+    reopened = serializers.SerializerMethodField()
+    scanners = ScannerDiff(source="scans", many=True)
+
+    def get_dry_run(self, diff: services.Diff) -> bool:
+        return diff.row is None
+
+    def get_new(self, diff: services.Diff) -> int:
+        return diff.count("new")
+
+    def get_same(self, diff: services.Diff) -> int:
+        return diff.count("same")
+
+    def get_fixed(self, diff: services.Diff) -> int:
+        return diff.count("fixed")
+
+    def get_reopened(self, diff: services.Diff) -> int:
+        return diff.count("reopened")
+
+
+class UndoneSerializer(serializers.Serializer):  # type: ignore[type-arg]  # not subscriptable at run time
+    withdrawn = serializers.IntegerField()
+    restored = serializers.IntegerField()
+    kept = serializers.IntegerField()
+
+
+class ImportFilter(FilterSet):
+    asset = UidFilter(field_name="asset__uid")
+
+
+class ImportViewSet(Resource, List, Retrieve):
+    resource = "imports"
+    queryset = Import.objects.annotate(asset_uid=F("asset__uid"), **{name: Sum(f"scans__{name}") for name in COUNTS})
+    serializer_class = ImportSerializer
+    filterset_class = ImportFilter
+    parser_classes = [MultiPartParser]
+
+    @extend_schema(request=NewImport, responses={201: DiffSerializer, 200: DiffSerializer})
+    def create(self, request: Request) -> Response:
+        """Take in a report that was made elsewhere, and say what it changed; with `dry_run` what it would change."""
+        asked = NewImport(data=request.data)
+        asked.is_valid(raise_exception=True)
+        given: dict[str, Any] = asked.validated_data
+        asset = Asset.objects.permitted(request.user, "assets:read").filter(uid=given.pop("asset")).first()
+        if asset is None:
+            raise Http404
+        file = given.pop("file")
+        diff = services.import_report(asset, file, name=file.name, by=request.user, **given)
+        data = DiffSerializer(diff).data
+        if diff.row is None:
+            return Response(data)
+        address = reverse("imports-detail", args=[diff.row.uid])
+        return Response(data, status=status.HTTP_201_CREATED, headers={"Location": address})
+
+    @extend_schema(request=None, responses=UndoneSerializer)
+    @action(detail=True, methods=["post"])
+    def undo(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Take the import back: what people decided and other scans saw since stays."""
+        return Response(UndoneSerializer(services.undo(self.get_object(), by=request.user)).data)
+
+
+routes = [("imports", ImportViewSet)]

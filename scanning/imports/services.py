@@ -1,0 +1,193 @@
+"""Taking a report in, trying it, and taking it back. All of a report counts, or nothing of it."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from django.db import transaction
+from django.utils import timezone
+
+from opssight.kernel.access import check
+from opssight.kernel.errors import Refusal
+from opssight.kernel.events import bulk_record, bulk_write
+from scanning import events as scan_events
+from scanning import findings, reports
+from scanning.imports import events
+from scanning.imports.models import Change, Import
+from scanning.models import Asset, Finding, Scan, ScanState, Status
+
+BATCH = 500
+CHUNK = 1 << 20
+
+
+class Unusable(Refusal):
+    """The report can't be taken in; the sentence says where and what to do."""
+
+    status = 400
+
+
+class NotUndone(Refusal):
+    status = 409
+
+
+@dataclass(frozen=True)
+class Diff:
+    """What a report came to, or would: findings by what became of them. `row` is None after a trial."""
+
+    row: Import | None
+    scans: list[Scan]
+
+    def count(self, name: str) -> int:
+        return sum(getattr(scan, name) for scan in self.scans)
+
+
+@dataclass(frozen=True)
+class Undone:
+    """Findings that went, that are as they were, and that were decided or seen since and so stay as they are."""
+
+    withdrawn: int
+    restored: int
+    kept: int
+
+
+def import_report(
+    asset: Asset, file: BinaryIO, *, name: str = "", format: str = "", is_partial: bool = False, dry_run: bool = False,
+    by: Any = None,
+) -> Diff:  # fmt: skip
+    """Take in the report on `asset`, and close what it no longer names: of a partial one, in the files that it read.
+
+    Unusable where it can't be read; a refusal where `by` may not import for the asset.
+    """
+    row = Import(asset=asset, imported_by=by, name=findings.storable(name)[:200], is_partial=is_partial)
+    if by is not None:
+        check(by, "imports:create", row, about=asset)
+    row.digest = _digest(file)
+    try:
+        runs = reports.read(file, format)
+    except reports.UnreadableReport as error:
+        raise Unusable(str(error)) from None
+    with transaction.atomic():
+        scans = _take(row, runs)
+        if dry_run:
+            transaction.set_rollback(True)
+    return Diff(None if dry_run else row, scans)
+
+
+def _digest(file: BinaryIO) -> str:
+    """SHA-256 in hex of the rest of the file, which is then where it was."""
+    start, digest = file.tell(), hashlib.sha256()
+    while chunk := file.read(CHUNK):
+        digest.update(chunk)
+    file.seek(start)
+    return digest.hexdigest()
+
+
+def _take(row: Import, runs: Iterable[reports.Run]) -> list[Scan]:
+    # One at a time for an asset: two reports at once would each call the other's findings gone.
+    Asset.objects.select_for_update().get(pk=row.asset_id)
+    row.save()
+    scans = [_record(row, run) for run in runs]
+    row.scans.set(scans)
+    return scans
+
+
+def _record(row: Import, run: reports.Run) -> Scan:
+    now = timezone.now()
+    scan = Scan.objects.create(
+        asset=row.asset, scanner=run.tool[:32], scanner_version=run.version[:32], trigger=Scan.Trigger.IMPORT,
+        requested_by=row.imported_by, state=ScanState.RUNNING, started_at=now,
+    )  # fmt: skip
+    tally = findings.record(scan, [raw for raw in run.findings if not raw.suppressed])
+    before, fixed = tally.before, 0
+    errors = [f"{file}: {reason}" for file, reason in run.errors.items()]
+    if run.complete and not errors:
+        closed = findings.close_missing(scan, (run.files or set()) if row.is_partial else None)
+        before, fixed = before + closed, len(closed)
+    _remember(row, before)
+    scan.new, scan.same, scan.reopened, scan.fixed = tally.new, tally.same, tally.reopened, fixed
+    scan.files_read = len(run.files or ())
+    scan.state = ScanState.COMPLETED_WITH_ERRORS if errors or not run.complete else ScanState.COMPLETED
+    scan.reason, scan.finished_at = findings.storable("\n".join(errors[:20])), timezone.now()
+    scan.save()
+    scan_events.SCAN_FINISHED.emit(
+        target=scan, state=scan.state, new=scan.new, same=scan.same, fixed=fixed, reopened=scan.reopened
+    )
+    return scan
+
+
+def _remember(row: Import, before: list[findings.Before]) -> None:
+    became: dict[int, str] = {}
+    for start in range(0, len(before), BATCH):
+        pks = [was.finding for was in before[start : start + BATCH]]
+        became |= dict(Finding.objects.filter(pk__in=pks).values_list("pk", "status"))
+    Change.objects.bulk_create(
+        (
+            Change(
+                imported=row, finding_id=was.finding, status=was.status, severity=was.severity, due_at=was.due_at,
+                fixed_at=was.fixed_at, became=became[was.finding],
+            )
+            for was in before
+        ),
+        batch_size=BATCH,
+    )  # fmt: skip
+
+
+# --- taking back ----------------------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def undo(row: Import, *, by: Any = None) -> Undone:
+    """As if the report had not come, but for what people decided and other scans saw since.
+
+    NotUndone where that was done already.
+    """
+    if by is not None:
+        check(by, "imports:undo", row)
+    Asset.objects.select_for_update().get(pk=row.asset_id)
+    row.refresh_from_db()
+    if row.undone_at is not None:
+        raise NotUndone(f"This import was undone on {row.undone_at:%Y-%m-%d %H:%M} UTC.")
+    scans = list(row.scans.all())
+    restored, kept = _restore(row)
+    withdrawn, seen = _withdraw(scans)
+    for scan in scans:
+        scan.state, scan.reason = ScanState.FAILED, "This import was undone: it says nothing any more."
+        scan.save()
+    row.undone_at = timezone.now()
+    row.save()
+    done = Undone(withdrawn, restored, kept + seen)
+    events.IMPORT_UNDONE.emit(target=row, withdrawn=withdrawn, restored=restored, kept=done.kept)
+    return done
+
+
+def _restore(row: Import) -> tuple[int, int]:
+    restored = kept = 0
+    changes = row.changes.select_related("finding").order_by("pk")
+    for start in range(0, changes.count(), BATCH):
+        batch = list(changes[start : start + BATCH])
+        ours = [change for change in batch if change.finding.status == change.became]
+        for change in ours:
+            finding = change.finding
+            finding.status, finding.severity = change.status, change.severity
+            finding.due_at, finding.fixed_at = change.due_at, change.fixed_at
+        with bulk_write():
+            told = [(change.finding, {"status": [change.became, change.status]}) for change in ours]
+            bulk_record(events.FINDING_RESTORED, told)
+            changed = [change.finding for change in ours]
+            Finding.objects.bulk_update(changed, ["status", "severity", "due_at", "fixed_at"])
+        restored += len(ours)
+        kept += len(batch) - len(ours)
+    return restored, kept
+
+
+def _withdraw(scans: list[Scan]) -> tuple[int, int]:
+    """Findings that these scans alone have seen and nobody has decided on go; the others stay."""
+    raised = Finding.objects.filter(first_scan__in=scans)
+    alone, withdrawn = raised.filter(last_scan__in=scans, status=Status.OPEN), 0
+    while batch := list(alone.order_by("pk")[:BATCH]):
+        with bulk_write():
+            bulk_record(events.FINDING_WITHDRAWN, [(finding, {"status": [finding.status, None]}) for finding in batch])
+            Finding.objects.filter(pk__in=[finding.pk for finding in batch]).delete()
+        withdrawn += len(batch)
+    return withdrawn, raised.count()

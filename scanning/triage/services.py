@@ -1,0 +1,149 @@
+"""Deciding about findings: which states follow which, what needs a reason, and whose word an acceptance takes."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from opssight.kernel.access import check
+from opssight.kernel.actor import Actor, acting
+from opssight.kernel.errors import Refusal
+from scanning.models import Finding, Status, due_at
+from scanning.triage import events
+from scanning.triage.models import Decision
+
+WAKER = Actor(kind="system", label="Triage")
+LONGEST = timedelta(days=366)
+_CLOSED = {Status.FIXED, Status.FALSE_POSITIVE, Status.ACCEPTED, Status.DUPLICATE}
+_UNRESOLVED = {Status.OPEN, Status.TRIAGED, Status.IN_PROGRESS}
+# From work to any end or other work; from an end only back, so that why it ended and why it goes on are both told.
+FOLLOWS: dict[str, set[Status]] = {
+    **{status: (_UNRESOLVED | _CLOSED) - {status} for status in _UNRESOLVED},
+    **{status: {Status.OPEN} for status in _CLOSED},
+}
+WITHOUT_REASON = {Status.TRIAGED, Status.IN_PROGRESS}
+
+
+class NotPossible(Refusal):
+    """The finding, or the question about it, is in another state by now."""
+
+    status = 409
+
+
+class Incomplete(Refusal):
+    """Something is missing that this decision needs."""
+
+    status = 400
+
+
+@transaction.atomic
+def decide(
+    finding: Finding, status: str, *, by: Any, reason: str = "", until: datetime | None = None,
+    original: Finding | None = None,
+) -> Decision:  # fmt: skip
+    """Decide about a finding. An acceptance waits for a second person, and changes nothing before.
+
+    Incomplete without a reason, an end, or an original where one is needed; NotPossible from the state it is in.
+    """
+    finding = _locked(finding)
+    check(by, "findings:triage", finding)
+    if status not in FOLLOWS[finding.status]:
+        after = ", ".join(sorted(FOLLOWS[finding.status]))
+        raise NotPossible(f"{finding.label} is {finding.get_status_display().lower()}; after that it can be: {after}.")
+    _complete(finding, Status(status), reason, until, original)
+    decision = Decision(
+        finding=finding, asset=finding.asset, status=status, was=finding.status, reason=reason.strip(),
+        decided_by=by, until=until if status == Status.ACCEPTED else None,
+        original=original if status == Status.DUPLICATE else None,
+    )  # fmt: skip
+    if status == Status.ACCEPTED:
+        if Decision.objects.waiting().filter(finding=finding).exists():
+            raise NotPossible(f"An acceptance of {finding.label} waits for approval already.")
+        decision.save()
+        events.ACCEPTANCE_ASKED.emit(target=finding, until=str(until), reason=decision.reason)
+        return decision
+    decision.save()
+    _set(finding, status, decision.reason)
+    return decision
+
+
+def _complete(finding: Finding, status: Status, reason: str, until: datetime | None, original: Finding | None) -> None:
+    if status not in WITHOUT_REASON and not reason.strip():
+        raise Incomplete("Give a reason: whoever reads this in a year must understand it.")
+    now = timezone.now()
+    if status == Status.ACCEPTED and (until is None or not now < until <= now + LONGEST):
+        raise Incomplete("Say until when it is accepted: a moment within the next 366 days.")
+    if status == Status.DUPLICATE:
+        if original is None:
+            raise Incomplete("Say which finding it is a duplicate of.")
+        if original.pk == finding.pk or original.status == Status.DUPLICATE or original.asset_id != finding.asset_id:
+            raise Incomplete("It can be a duplicate of another finding of the same asset that is none itself.")
+
+
+def _set(finding: Finding, status: str, reason: str) -> None:
+    was, now = finding.status, timezone.now()
+    finding.status = status
+    finding.fixed_at = now if status == Status.FIXED else None
+    if was not in _UNRESOLVED:  # it begins anew
+        finding.due_at = due_at(finding.severity, now)
+    finding.save(update_fields=["status", "fixed_at", "due_at"])
+    events.FINDING_TRIAGED.emit(target=finding, was=was, now=status, reason=reason)
+
+
+def _locked(finding: Finding) -> Finding:
+    return Finding.objects.select_for_update(of=("self",)).select_related("asset").get(pk=finding.pk)
+
+
+# --- acceptances ----------------------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def answer(decision: Decision, *, approve: bool, by: Any, reason: str = "") -> Decision:
+    """A second person's word on an acceptance. Incomplete for a refusal without a reason; NotPossible for the same
+    person, and where it was answered or the finding has moved on."""
+    finding = _locked(decision.finding)
+    decision.refresh_from_db()
+    check(by, "decisions:approve", decision)
+    if not decision.is_waiting:
+        raise NotPossible("This decision waits for nobody's answer.")
+    if approve and decision.decided_by_id == by.pk:
+        raise NotPossible("It takes a second person to accept a risk: ask a colleague.")
+    if approve and finding.status not in _UNRESOLVED:
+        raise NotPossible(f"{finding.label} is {finding.get_status_display().lower()} by now.")
+    if not approve and not reason.strip():
+        raise Incomplete("Say why, so that the other knows what to do.")
+    now = timezone.now()
+    if approve and decision.until is not None and decision.until <= now:
+        raise NotPossible("It would have run out already: ask for it anew.")
+    decision.is_approved, decision.answered_by, decision.answered_at = approve, by, now
+    decision.answer = reason.strip()
+    decision.save()
+    if approve:
+        _set(finding, Status.ACCEPTED, decision.reason)
+    else:
+        events.ACCEPTANCE_REFUSED.emit(target=finding, reason=decision.answer)
+    return decision
+
+
+def wake() -> int:
+    """Open what was accepted until now, with a new deadline, and say how many."""
+    woken = 0
+    with acting(WAKER):
+        for pk in list(Decision.objects.run_out(at=timezone.now()).order_by("pk").values_list("pk", flat=True)):
+            woken += _wake(pk)
+    return woken
+
+
+@transaction.atomic
+def _wake(pk: int) -> bool:
+    decision = Decision.objects.select_related("finding").get(pk=pk)
+    finding = _locked(decision.finding)
+    if not Decision.objects.run_out(at=timezone.now()).filter(pk=pk).exists():
+        return False  # decided otherwise in between
+    decision.woken_at = timezone.now()
+    decision.save(update_fields=["woken_at"])
+    finding.status, finding.due_at = Status.OPEN, due_at(finding.severity, decision.woken_at)
+    finding.save(update_fields=["status", "due_at"])
+    events.FINDING_WOKEN.emit(target=finding, accepted_until=str(decision.until))
+    return True

@@ -1,0 +1,8 @@
+from celery import shared_task
+
+
+@shared_task
+def wake_accepted() -> None:
+    from scanning.triage import services
+
+    services.wake()
