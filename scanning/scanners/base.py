@@ -5,6 +5,7 @@ from typing import BinaryIO, ClassVar, TypeVar
 
 from scanning import reports
 from scanning.reports import RawFinding
+from scanning.reports.stream import unpack
 from scanning.scanners import toolbox
 
 
@@ -73,7 +74,8 @@ class Scanner:
     def read(self, stream: BinaryIO, files: list[str]) -> Report:
         """What the report on `files` says. BadReport where it is none."""
         try:
-            runs = reports.read(stream, self.name.replace("-", "_"))
+            with unpack(stream) as unpacked:
+                runs = reports.read(unpacked, self.name.replace("-", "_"))  # type: ignore[arg-type]
         except reports.UnreadableReport as error:
             raise BadReport(f"{self.name}'s report can't be read: {error}") from error
         if not runs:
