@@ -70,7 +70,7 @@ def fitting(asset: Asset, scanners: Iterable[Scanner]) -> list[Scanner]:
                 break
     except BadTarget:
         return []
-    return found
+    return [scanner for scanner in all_of_them if scanner in found]
 
 
 def _listing(asset: Asset, wanted: Callable[[str], bool], unreadable: list[str]) -> Iterator[tuple[Path, str, int]]:

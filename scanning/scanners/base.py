@@ -71,11 +71,11 @@ class Scanner:
     def command(self, files: list[str], report: Path) -> list[str]:
         raise NotImplementedError
 
-    def read(self, stream: BinaryIO, files: list[str]) -> Report:
-        """What the report on `files` says. BadReport where it is none."""
+    def read(self, stream: BinaryIO, files: list[str], root: Path) -> Report:
+        """What the report on `files` in `root` says. BadReport where it is none."""
         try:
             with unpack(stream) as unpacked:
-                runs = reports.read(unpacked, self.name.replace("-", "_"))  # type: ignore[arg-type]
+                runs = reports.read(unpacked, self.name.replace("-", "_"), str(root))  # type: ignore[arg-type]
         except reports.UnreadableReport as error:
             raise BadReport(f"{self.name}'s report can't be read: {error}") from error
         if not runs:

@@ -1,5 +1,5 @@
 """Checkov: infrastructure as code. `--soft-fail`, so that 0 means that it did its work; on a missing folder it exits 0
-and prints nothing. What it could not parse stands in the report alone."""
+and prints nothing. What it could not parse stands in the report alone, by name only without `--quiet`."""
 
 from pathlib import Path
 
@@ -27,6 +27,6 @@ class Checkov(Scanner):
 
     def command(self, files: list[str], report: Path) -> list[str]:
         return [
-            self.program, "--directory", ".", "--output", "json", "--compact", "--quiet", "--soft-fail",
-            "--skip-download", "--framework", *FRAMEWORKS,
+            self.program, "--directory", ".", "--output", "json", "--compact", "--soft-fail", "--skip-download",
+            "--framework", *FRAMEWORKS,
         ]  # fmt: skip

@@ -46,7 +46,7 @@ def run(scanner: Scanner, root: Path, files: list[str], *, deadline: float, aliv
     Raises ToolFailed, ToolTimedOut, BadReport, and whatever `alive` raises (then the tool is ended).
     """
     with tempfile.TemporaryDirectory(prefix="opssight-scan-") as folder:
-        own = Path(folder)
+        own = Path(folder).resolve()
         report, words, unread = own / "report", own / "words", {}
         if scanner.staged:
             unread = _stage(root, files, own / "target")
@@ -63,7 +63,7 @@ def run(scanner: Scanner, root: Path, files: list[str], *, deadline: float, aliv
         if not report.exists() or not report.stat().st_size:
             raise BadReport(f"{scanner.name} left no report: {last_words}")
         with report.open("rb") as stream:
-            read = scanner.read(stream, files)
+            read = scanner.read(stream, files, root)
         return Report(read.findings, read.files - unread.keys(), {**read.errors, **unread})
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from scanning.models import Scan, ScanState
+from scanning.models import Finding, Scan, ScanState
 from scanning.scanners import toolbox
 from scanning.scanners.base import Report, registry
 from scanning.scanners.run import ToolFailed, ToolTimedOut, run, without_network
@@ -26,7 +26,9 @@ MINUTE = 60
 def told(monkeypatch, name: str, root: Path, files: list[str] | None = None) -> Any:
     """The JSON that the tool leaves about all files of `root` that it fits."""
     scanner, left = registry[name], []
-    monkeypatch.setattr(type(scanner), "read", lambda self, stream, files: left.append(json.load(stream)) or Report([]))
+    monkeypatch.setattr(
+        type(scanner), "read", lambda self, stream, files, root: left.append(json.load(stream)) or Report([])
+    )
     inside = sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
     run(
         scanner, root, files or [file for file in inside if scanner.fits(file)],
@@ -95,6 +97,39 @@ def test_checkov_reads_infrastructure_and_not_what_the_target_says_of_checkov(ha
     report = told(monkeypatch, "checkov", tmp_path)
     failed = {check["check_id"] for check in report["results"]["failed_checks"]}
     assert {"CKV_DOCKER_7", "CKV_DOCKER_8"} <= failed
+
+
+def test_what_checkov_can_not_parse_is_an_error_and_never_clean(db, have, tmp_path):
+    have("checkov")
+    (tmp_path / "ok.tf").write_text('variable "a" {}\n')
+    (tmp_path / "broken.tf").write_text('resource "x" {{{\n')
+    scan = request_scan(folder_asset(tmp_path), scanner="checkov", dispatch=False)
+    run_scan(scan.pk)
+    scan.refresh_from_db()
+    assert (scan.state, scan.reason) == (
+        ScanState.COMPLETED_WITH_ERRORS,
+        "broken.tf: checkov could not read it",
+    )
+
+
+@pytest.mark.parametrize(
+    ("tool", "name", "content", "rule"),
+    [
+        ("semgrep", "a.py", "import os\nos.system(name)\n", "python-os-system"),
+        ("detect-secrets", "a.ini", 'aws = "AKIAIOSFODNN7EXAMPLQ"\n', "AWS Access Key"),
+        ("checkov", "Dockerfile", "FROM python:latest\n", "CKV_DOCKER_7"),
+    ],
+)
+def test_what_a_real_tool_finds_becomes_rows_and_stays_the_same(db, have, tmp_path, tool, name, content, rule):
+    have(tool)
+    (tmp_path / name).write_text(content)
+    for new in (True, False):
+        scan = request_scan(folder_asset(tmp_path), scanner=tool, dispatch=False)
+        run_scan(scan.pk)
+        scan.refresh_from_db()
+        assert (scan.state, scan.reason, scan.files_read, scan.fixed) == (ScanState.COMPLETED, "", 1, 0)
+        assert (scan.new > 0, scan.same > 0) == (new, not new)
+    assert Finding.objects.get(rule=rule).path == name
 
 
 def test_pip_audit_that_reaches_nobody_has_failed(db, have, tmp_path, settings):
