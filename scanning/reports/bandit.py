@@ -30,9 +30,11 @@ def read(stream: BinaryIO, root: str = "") -> list[Run]:
 
 def _finding(result: Node, paths: Paths) -> RawFinding:
     code, text = result.text("code"), result.text("issue_text")
-    rule, lines = result.text("test_id"), result.items("line_range")
+    rule, lines = result.named("test_id"), result.items("line_range")
     rows = [raw.partition(" ") for raw in code.splitlines()]
-    flagged = "\n".join(row for number, _, row in rows if number.isdecimal() and int(number) in lines)
+    flagged = "\n".join(
+        row for number, _, row in rows if number.isdecimal() and len(number) < 10 and int(number) in lines
+    )
     if rule in PASSWORDS:
         text, code = masked(text), masked(code)
     return RawFinding(
@@ -41,7 +43,7 @@ def _finding(result: Node, paths: Paths) -> RawFinding:
         description=text,
         severity=SEVERITIES.get(result.text("issue_severity"), Severity.INFO),
         confidence=result.text("issue_confidence").lower(),
-        path=paths.take(result.text("filename"), result.at("filename")),
+        path=paths.take(result.named("filename"), result.at("filename")),
         line=result.number("line_number"),
         code=code,
         flagged=flagged,

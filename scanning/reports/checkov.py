@@ -37,7 +37,7 @@ def _finding(check: Node, paths: Paths, *, skipped: bool) -> RawFinding:
     first, last = (int(n) if isinstance(n, int) and 0 <= n < 2**31 else 0 for n in (*lines, 0, 0)[:2])
     resource = name(check.text("resource", ""))
     rows = [str(row[1]) for row in check.items("code_block") if isinstance(row, list) and len(row) == 2]
-    rule, words = name(check.text("check_id")), check.text("check_name", "")
+    rule, words = name(check.named("check_id")), check.text("check_name", "")
     hidden = rule.startswith("CKV_SECRET")
     reason = check.node("check_result").text("suppress_comment", "")
     return RawFinding(

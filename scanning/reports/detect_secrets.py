@@ -26,7 +26,7 @@ def read(stream: BinaryIO, root: str = "") -> list[Run]:
 
 
 def _finding(found: Node, paths: Paths) -> RawFinding:
-    kind, path = name(found.text("type")), paths.take(found.text("filename"), found.at("filename"))
+    kind, path = name(found.named("type")), paths.take(found.named("filename"), found.at("filename"))
     return RawFinding(
         rule=kind,
         title=kind,

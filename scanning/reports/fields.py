@@ -62,13 +62,22 @@ class Node:
             raise wrong(self.at(key), value, "a text")
         return value
 
+    def named(self, key: str) -> str:
+        """A text that something is known by: never blank."""
+        value = self.text(key)
+        if not value.strip():
+            raise UnreadableReport(f"{self.at(key)} is empty.")
+        return value
+
     def number(self, key: str, default: int | None = None) -> int:
         """A whole number from 0 to what a column takes: a line, a column."""
         value = self._get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | Decimal) or value != value // 1:
+        if isinstance(value, bool) or not isinstance(value, int | Decimal):
             raise wrong(self.at(key), value, "a whole number")
         if not 0 <= value <= MAX_NUMBER:
             raise UnreadableReport(f"{self.at(key)} is out of range.")
+        if value != int(value):
+            raise UnreadableReport(f"{self.at(key)} is no whole number.")
         return int(value)
 
     def yes(self, key: str) -> bool:

@@ -57,7 +57,7 @@ def _finding(found: Node, paths: Paths) -> RawFinding:
         raise UnreadableReport(
             f"{found.place} has an unknown field {name(unknown[0])[:60]}. docs/imports.md lists the fields."
         )
-    rule, word = name(found.text("rule")), found.text("severity")
+    rule, word = name(found.named("rule")), found.text("severity")
     if word.lower() not in SEVERITIES:
         raise UnreadableReport(f"{found.at('severity')} is none of critical, high, medium, low, info.")
     path = paths.take(found.text("path", ""), found.at("path"))

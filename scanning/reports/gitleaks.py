@@ -29,7 +29,7 @@ def _finding(leak: Node, loose: Paths, history: Paths) -> RawFinding:
     rule_key, file_key, secret_key, match_key, line_key, commit_key = keys
     about, commit = leak.text("rule" if old else "Description", ""), name(leak.text(commit_key, ""))
     rule = name(leak.text(rule_key, "") or about)
-    path = (history if commit else loose).take(leak.text(file_key), leak.at(file_key))
+    path = (history if commit else loose).take(leak.named(file_key), leak.at(file_key))
     hidden = leak.text(secret_key, "") or leak.text(match_key, "")
     kind = title(about) or rule
     return RawFinding(

@@ -6,7 +6,7 @@ from typing import BinaryIO
 from scanning.reports.base import RawFinding, Run
 from scanning.reports.fields import Node, score
 from scanning.reports.paths import Paths
-from scanning.reports.stream import elements, unpack
+from scanning.reports.stream import elements, unpack, within
 from scanning.reports.words import advisories, cwe, dependency, name, prose, severity, title
 
 
@@ -22,12 +22,13 @@ def read(stream: BinaryIO, root: str = "") -> list[Run]:
         source = sources.get(where) or Node({}, where)
         manifest = paths.take(source.text("path", ""), source.at("path"))
         findings.extend(_findings(Node(value, place), manifest))
+        within(findings)
     return [Run("osv_scanner", findings=findings)]
 
 
 def _findings(entry: Node, manifest: str) -> Iterator[RawFinding]:
     package = entry.node("package")
-    called, version = name(package.text("name")), name(package.text("version", ""))
+    called, version = name(package.named("name")), name(package.text("version", ""))
     ecosystem = name(package.text("ecosystem", ""))
     scores = {
         known: score(group.raw("max_severity"), group.at("max_severity"))
@@ -35,7 +36,7 @@ def _findings(entry: Node, manifest: str) -> Iterator[RawFinding]:
         for known in group.texts("ids")
     }
     for found in entry.nodes("vulnerabilities"):
-        number = found.text("id")
+        number = found.named("id")
         known_as, about = advisories(number, *found.texts("aliases")), found.text("details", "")
         special = found.node("database_specific")
         word = special.raw("severity")

@@ -5,7 +5,7 @@ from typing import BinaryIO
 
 from scanning.reports.base import RawFinding, Run, UnreadableReport
 from scanning.reports.fields import Node
-from scanning.reports.stream import elements, unpack
+from scanning.reports.stream import elements, unpack, within
 from scanning.reports.words import advisories, dependency, name, prose, severity, title
 
 
@@ -20,19 +20,20 @@ def read(stream: BinaryIO, root: str = "") -> list[Run]:
             run.errors[name(package.text("name"))] = name(package.text("skip_reason"))
         else:
             run.findings.extend(_findings(package))
+            within(run.findings)
     return [run]
 
 
 def _findings(package: Node) -> Iterator[RawFinding]:
-    called, version = name(package.text("name")), name(package.text("version"))
+    called, version = name(package.named("name")), name(package.text("version"))
     if "vulns" not in package:
         raise UnreadableReport(f"{package.at('vulns')} is missing.")
     for found in package.nodes("vulns"):
-        known_as = advisories(found.text("id"), *found.texts("aliases"))
+        known_as = advisories(found.named("id"), *found.texts("aliases"))
         about = found.text("description", "")
         yield RawFinding(
             rule=known_as[0],
-            title=f"{called} {version}: {title(about) or found.text('id')}"[:300],
+            title=f"{called} {version}: {title(about) or known_as[0]}"[:300],
             description=prose(about),
             severity=severity(""),
             path="",

@@ -25,7 +25,7 @@ def read(stream: BinaryIO, root: str = "") -> list[Run]:
 
 
 def _finding(found: Node, *, ignored: bool) -> RawFinding:
-    called, about = name(found.text("package_name")), found.text("advisory", "")
+    called, about = name(found.named("package_name")), found.text("advisory", "")
     rated = found.raw("severity")
     rating = Node(rated, found.at("severity")) if isinstance(rated, dict) else None
     v3 = rating.node("cvssv3") if rating and isinstance(rating.raw("cvssv3"), dict) else None
@@ -34,7 +34,7 @@ def _finding(found: Node, *, ignored: bool) -> RawFinding:
     return _package(
         called,
         name(found.text("analyzed_version", "")),
-        advisories(f"SAFETY-{found.text('vulnerability_id')}", found.text("CVE", "")),
+        advisories(f"SAFETY-{found.named('vulnerability_id')}", found.text("CVE", "")),
         about,
         level=severity(rated if isinstance(rated, str) else "", cvss),
         cvss=cvss,

@@ -28,6 +28,7 @@ from scanning.reports.words import (
     without_numbers,
 )
 
+MAX_HELP = 1_000  # characters of what is said of a rule, since each of its findings says it again
 DRIVER = "runs[].tool.driver"
 ABOUT = (
     "version",
@@ -142,7 +143,7 @@ def _add_rule(run: _Run, rule: Node, where: int) -> None:
     tags = [str(tag) for tag in properties.items("tags")] if isinstance(properties.raw("tags"), list) else []
     found = _Rule(
         title=rule.node("shortDescription").text("text", "") or rule.text("name", ""),
-        help=rule.node("fullDescription").text("text", "") or rule.node("help").text("text", ""),
+        help=(rule.node("fullDescription").text("text", "") or rule.node("help").text("text", ""))[:MAX_HELP],
         level=rule.node("defaultConfiguration").text("level", "warning"),
         cvss=_security(properties),
         cwe=cwe([tag for tag in tags if "cwe" in tag.lower()] + _cwe_words(properties)),
@@ -236,9 +237,13 @@ def _rule(result: Node, run: _Run) -> tuple[str, _Rule]:
 
 def _message(message: Node, rule: _Rule) -> str:
     text = message.text("text", "") or rule.messages.get(message.text("id", ""), "") or message.text("markdown", "")
-    for number, value in enumerate(message.items("arguments")[:20]):
-        text = text.replace(f"{{{number}}}", str(value)[:1000])
-    return text
+    given = message.items("arguments")[:20]
+    # Once, and not again in what was put in: placeholders in arguments would make a small report a huge one.
+    return prose(
+        re.sub(
+            r"\{(1?\d)\}", lambda at: str(given[int(at[1])])[:200] if int(at[1]) < len(given) else at[0], prose(text)
+        )
+    )
 
 
 def _identity(result: Node, rule: str, path: str) -> str:

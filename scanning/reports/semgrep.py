@@ -3,7 +3,7 @@
 
 from typing import BinaryIO
 
-from scanning.reports.base import RawFinding, Run
+from scanning.reports.base import RawFinding, Run, UnreadableReport
 from scanning.reports.fields import Node
 from scanning.reports.paths import Paths
 from scanning.reports.stream import elements, unpack
@@ -38,7 +38,7 @@ def read(stream: BinaryIO, root: str = "") -> list[Run]:
         elif kind == "results[]":
             findings.append(_finding(Node(value, place), paths))
         else:
-            file, reason, level = _error(Node(value, place), paths)
+            file, reason, level = _error(Node(value, place), Paths(root))
             errors[file] = reason
             fatal = fatal or (level == "error" and file == "semgrep")
     files = set(scanned) | {raw.path for raw in findings} if told else None
@@ -49,15 +49,19 @@ def _error(error: Node, paths: Paths) -> tuple[str, str, str]:
     """What it is about, what went wrong, and how bad."""
     reason = name(error.text("message", "") or error.text("long_msg", "") or str(error.raw("type"))) or "an error"
     file = error.text("path", "")
-    return paths.take(file, error.at("path")) if file else "semgrep", reason, error.text("level", "error")
+    try:
+        file = paths.take(file, error.at("path")) or "semgrep"
+    except UnreadableReport:  # a file of rules, which lies elsewhere
+        file = "semgrep"
+    return file, reason, error.text("level", "error")
 
 
 def _finding(result: Node, paths: Paths) -> RawFinding:
     extra, start, end = result.node("extra"), result.node("start"), result.node("end")
     about = extra.node("metadata")
-    rule = name(result.text("check_id")).rsplit(".", 1)[-1]
+    rule = name(result.named("check_id")).rsplit(".", 1)[-1]
     message, line = extra.text("message", ""), start.number("line")
-    path = paths.take(result.text("path"), result.at("path"))
+    path = paths.take(result.named("path"), result.at("path"))
     code = extra.text("lines", "")
     code = "" if code.strip() == HIDDEN else code
     weakness = cwe(about.texts("cwe") if isinstance(about.raw("cwe"), list | str) else [])

@@ -14,6 +14,7 @@ from scanning.reports.base import MAX_BYTES, MAX_DEPTH, MAX_FINDINGS, MAX_VALUES
 
 CHUNK = 1 << 16
 IN_MEMORY = 8_000_000  # of an unpacked report; the rest of it goes to a temporary file
+MAX_KEYS = 1_000_000  # of the objects that are open at once: each is remembered, so that none comes twice
 KINDS = {
     "start_map": "an object",
     "start_array": "a list",
@@ -88,19 +89,21 @@ def elements(
     frames: list[_Frame] = []
     holding: list[Any] = []
     counts: dict[str, int] = {}
-    values, name, place = 0, "", ""
+    values, keys, name, place = 0, 0, "", ""
     feed = _Feed(file)
     try:
         for event, value in ijson.basic_parse(feed, buf_size=CHUNK):
             if event == "map_key":
-                frame = frames[-1]
+                frame, keys = frames[-1], keys + 1
+                if keys > MAX_KEYS:
+                    raise UnreadableReport(f"{_place(frames[:-1]) or 'The report'} has more than {MAX_KEYS} keys.")
                 if value in frame.keys:
                     raise UnreadableReport(f"{feed.told(value)} stands twice in {_place(frames[:-1]) or 'the report'}.")
                 frame.keys.add(value)
                 frame.key = feed.text(value)
                 continue
             if event in ("end_map", "end_array"):
-                frames.pop()
+                keys -= len(frames.pop().keys)
                 if holding:
                     done = holding.pop()
                     if not holding:
@@ -156,6 +159,12 @@ def elements(
         raise _unreadable(feed, error, _place(frames)) from error
     if missing := [where for where in need if where not in met]:
         raise UnreadableReport(f"{missing[0]} is missing: the report is of another format, or was cut.")
+
+
+def within(findings: Sequence[object]) -> None:
+    """One element may hold many findings."""
+    if len(findings) > MAX_FINDINGS:
+        raise UnreadableReport(f"There are more than {MAX_FINDINGS} findings. Scan in parts.")
 
 
 class _Node:
@@ -268,7 +277,8 @@ def _position(feed: _Feed) -> tuple[int, int, bool]:
     line, column, done = 1, 1, 0
     try:
         while chunk := again.read(CHUNK):
-            pieces = [chunk] if done + len(chunk) <= good else [chunk[at : at + 1] for at in range(len(chunk))]
+            step = len(chunk) if done + len(chunk) <= good else max(len(chunk) // CHUNK, 1)
+            pieces = [chunk[at : at + step] for at in range(0, len(chunk), step)]
             done += len(chunk)
             for piece in pieces:
                 parser.send(piece)

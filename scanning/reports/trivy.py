@@ -61,8 +61,8 @@ def _vulnerability(found: Node, about: dict[str, str], where: str, paths: Paths)
     target, ecosystem = about.get("Target", ""), about.get("Type", "")
     system = about.get("Class") == "os-pkgs"
     path = paths.take(found.text("PkgPath", "") or target, f"{where}.Target")
-    called, version = name(found.text("PkgName")), name(found.text("InstalledVersion", ""))
-    known_as = advisories(found.text("VulnerabilityID"), *found.texts("VendorIDs"))
+    called, version = name(found.named("PkgName")), name(found.text("InstalledVersion", ""))
+    known_as = advisories(found.named("VulnerabilityID"), *found.texts("VendorIDs"))
     cvss, vector = _cvss(found)
     words = found.text("Title", "") or found.text("Description", "")
     return RawFinding(
@@ -105,7 +105,7 @@ def _misconfiguration(found: Node, about: dict[str, str], where: str, paths: Pat
     rows = [row.text("Content", "") for row in cause.node("Code").nodes("Lines") if row.yes("IsCause")]
     status = found.text("Status", "FAIL")
     return RawFinding(
-        rule=name(found.text("ID", "") or found.text("AVDID", "")),
+        rule=name(found.text("ID", "") or found.named("AVDID")),
         title=title(found.text("Title", "") or message),
         description=prose(
             "\n\n".join(filter(None, (found.text("Description", ""), message, found.text("Resolution", ""))))
@@ -122,7 +122,7 @@ def _misconfiguration(found: Node, about: dict[str, str], where: str, paths: Pat
 
 
 def _secret(found: Node, about: dict[str, str], where: str, paths: Paths) -> RawFinding:
-    rule, path = name(found.text("RuleID")), paths.take(about.get("Target", ""), f"{where}.Target")
+    rule, path = name(found.named("RuleID")), paths.take(about.get("Target", ""), f"{where}.Target")
     kind = title(found.text("Title", "")) or rule
     return RawFinding(
         rule=rule,

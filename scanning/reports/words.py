@@ -88,7 +88,8 @@ def advisories(first: str, *others: str) -> tuple[str, ...]:
 
 def numbered(line: int, text: str) -> str:
     """An excerpt as pages show it: each line behind its number."""
-    return "\n".join(f"{line + n} {row}" for n, row in enumerate(text[:MAX_TEXT].splitlines())) if line else ""
+    rows = (f"{line + n} {row}" for n, row in enumerate(text[:MAX_TEXT].splitlines()))
+    return "\n".join(rows)[:MAX_TEXT] if line else ""
 
 
 def without_numbers(text: str) -> str:
@@ -120,4 +121,4 @@ def secret(rule: str, path: str, hidden: str) -> str:
 def masked(text: str) -> str:
     """Without what stands in quotes, and without words that look like keys."""
     text = re.sub(r"""(['"])(?:\\.|(?!\1)[^\n\\])+(\1|(?=\n|$))""", rf"\g<1>{MASK}\g<1>", text)
-    return re.sub(r"(?=[A-Za-z0-9+/=_\-]*\d)[A-Za-z0-9+/=_\-]{16,}", MASK, text)
+    return re.sub(r"[A-Za-z0-9+/=_\-]{16,}", lambda found: MASK if re.search(r"\d", found[0]) else found[0], text)

@@ -53,7 +53,7 @@ def test_a_report_cut_anywhere_is_refused(format):
 def test_each_field_of_another_kind_is_told_or_does_no_harm(format):
     """A property: whatever stands in the place of any value, the answer is runs or a sentence."""
     for path in _paths(SHAPES[format]):
-        for odd in (None, -1, 1.5, 10**30, "x", "\x1b[2J\u202e", [], [{}], {}, {"a": []}, True):
+        for odd in (None, -1, 1.5, 10**30, "", "x", "9" * 5000 + " x", "\x1b[2J\u202e", [], [{}], {}, {"a": []}, True):
             body = json.loads(written(format))
             at = body
             for step in path[:-1]:
@@ -121,6 +121,30 @@ def test_absolute_paths_need_one_base():
     assert at("./a.py", "b//c.py", "d/../e.py") == ["a.py", "b//c.py", "e.py"]
     with pytest.raises(reports.UnreadableReport, match=r"findings\[1\]\.path"):
         at("a.py", "/home/ci/b.py")
+
+
+def test_small_reports_that_would_grow_or_take_long():
+    """Placeholders in placeholders, numbers without end, long words: each in the time of its length."""
+    body = json.loads(written("sarif"))
+    result = body["runs"][0]["results"][0]
+    result["message"] = {"text": "{0}" * 3000, "arguments": ["{1}" * 300, "{2}" * 300, "{3}" * 300]}
+    assert len(read(body)[0].findings[0].description) <= 20_000
+    body = written("bandit").replace(b'"line_number": 3', b'"line_number": 1e999999999')
+    with pytest.raises(reports.UnreadableReport, match=r"results\[0\]\.line_number is out of range"):
+        read(body)
+    body = written("bandit").replace(b"Possible hardcoded password", b"a" * 1_000_000)
+    assert len(read(body)[0].findings) == 1
+    body = written("generic").replace(b'"title": "', b'"title": "' + b"\\\\" * 1_000_000)
+    with pytest.raises(reports.UnreadableReport, match="cut off"):
+        read(body[:-2])
+
+
+def test_one_element_with_many_findings_counts_them_all(monkeypatch):
+    monkeypatch.setattr(stream, "MAX_FINDINGS", 2)
+    body = json.loads(written("cyclonedx"))
+    body["vulnerabilities"][0]["affects"] *= 3
+    with pytest.raises(reports.UnreadableReport, match="more than 2 findings"):
+        read(body)
 
 
 def test_names_of_files_that_are_no_utf_8_pass_at_any_cut(monkeypatch):

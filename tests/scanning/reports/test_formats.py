@@ -90,6 +90,8 @@ def test_semgrep_is_known_without_folders_and_logins():
 def test_a_fatal_error_of_semgrep_is_no_complete_run():
     body = {"results": [], "errors": [{"level": "error", "message": "no rules", "type": "ConfigError"}], "paths": {}}
     assert not read(body)[0].complete
+    body["errors"][0]["path"] = "/etc/rules.yml"
+    assert not read(body)[0].complete
     body["errors"][0]["path"] = "shop.py"
     assert read(body)[0].errors == {"shop.py": "no rules"}
 
