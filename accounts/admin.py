@@ -72,11 +72,11 @@ class UserAdmin(ServedAdmin):
         return ["email", *self._personal(request, obj)] if obj else ["is_active"]
 
     @staticmethod
-    def _personal(request: HttpRequest, user: User) -> list[str]:
+    def _personal(request: HttpRequest, user: Any) -> list[str]:
         """Of who told any, and to who may read them: masked, with the way to the page that reveals one."""
         kept = PersonalDetails.objects.permitted(request.user, "personal-details:read").filter(user=user).first()
-        user.kept = kept  # type: ignore[attr-defined]
-        user.may_reveal = bool(kept and decide(request.user, "personal-details:reveal", kept).allowed)  # type: ignore[attr-defined]
+        user.kept = kept
+        user.may_reveal = bool(kept and decide(request.user, "personal-details:reveal", kept).allowed)
         return ["telephone_number", "national_id"] if kept else []
 
     @admin.display(description="telephone number")

@@ -30,8 +30,8 @@ class UserSerializer(StrictModelSerializer):
         read_only_fields = fields
 
     @extend_schema_field(serializers.ChoiceField(STRENGTHS, allow_null=True))
-    def get_second_factor(self, user: User) -> str | None:
-        return user.strength if user.kind == User.Kind.PERSON else None  # type: ignore[attr-defined]
+    def get_second_factor(self, user: Any) -> str | None:
+        return user.strength if user.kind == User.Kind.PERSON else None  # annotated by with_strength
 
 
 class UserFilter(FilterSet):

@@ -18,6 +18,7 @@ import audit.sealing.api
 import compliance.api
 import rbac.access.api
 import rbac.api
+import rbac.group_api
 import scanning.api
 import scanning.imports.api
 import scanning.triage.api
@@ -35,6 +36,7 @@ for subject in (
     scanning.imports.api,
     scanning.triage.api,
     audit.sealing.api,
+    rbac.group_api,
     rbac.api,
     rbac.access.api,
     accounts.logins.api,

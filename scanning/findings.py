@@ -26,13 +26,14 @@ T = TypeVar("T")
 
 
 class Before(NamedTuple):
-    """How a finding was, in what a report changes of it."""
+    """How a finding was, in what a report changes of it, and the status that this gave it."""
 
     finding: int
     status: str
     severity: int
     due_at: datetime | None
     fixed_at: datetime | None
+    became: str = ""
 
     @classmethod
     def of(cls, finding: Finding) -> Self:
@@ -74,7 +75,10 @@ def fingerprints(scanner: str, found: Iterable[RawFinding]) -> Iterator[tuple[st
 
 @transaction.atomic
 def record(scan: Scan, found: Iterable[RawFinding]) -> Tally:
-    """Store what one part of a scan reported. Running it twice for the same scan changes nothing."""
+    """Store what one part of a scan reported. Running it twice for the same scan changes nothing.
+
+    What the tool was told to leave (`suppressed`) raises nothing and changes nothing; being there, it is not gone.
+    """
     now, tally = timezone.now(), Tally()
     marked = iter(dict(fingerprints(scan.scanner, found)).items())
     while batch := dict(islice(marked, BATCH)):
@@ -82,8 +86,9 @@ def record(scan: Scan, found: Iterable[RawFinding]) -> Tally:
             finding.fingerprint: finding
             for finding in Finding.objects.filter(asset=scan.asset, scanner=scan.scanner, fingerprint__in=batch)
         }
-        fresh = [_new(scan, mark, raw, now) for mark, raw in batch.items() if mark not in known]
-        again = [(known[mark], raw) for mark, raw in batch.items() if mark in known]
+        counted = {mark: raw for mark, raw in batch.items() if not raw.suppressed}
+        fresh = [_new(scan, mark, raw, now) for mark, raw in counted.items() if mark not in known]
+        again = [(known[mark], raw) for mark, raw in counted.items() if mark in known]
         back = [finding for finding, _ in again if finding.status == Status.FIXED]
         was = {finding.pk: Before.of(finding) for finding, _ in again}
         moved = [finding for finding, raw in again if _seen_again(finding, raw, now)]
@@ -94,13 +99,13 @@ def record(scan: Scan, found: Iterable[RawFinding]) -> Tally:
             Finding.objects.bulk_update(other, ["severity", "status", "due_at", "fixed_at"])
             for event, changed in ((events.FINDING_REOPENED, back), (events.FINDING_RERATED, set(other) - set(back))):
                 bulk_record(event, [(finding, _difference(finding, was[finding.pk])) for finding in changed])
-            Finding.objects.filter(pk__in=was).update(last_seen_at=now, last_scan=scan)
+            Finding.objects.filter(pk__in=[f.pk for f in known.values()]).update(last_seen_at=now, last_scan=scan)
         Finding.objects.bulk_update(moved, ["line", "code"])
         old = sum(1 for finding, _ in again if finding.first_scan_id != scan.pk) - len(back)
-        tally.new += len(batch) - old - len(back)
+        tally.new += len(counted) - old - len(back)
         tally.same += old
         tally.reopened += len(back)
-        tally.before += [was[finding.pk] for finding in other]
+        tally.before += [was[finding.pk]._replace(became=finding.status) for finding in other]
     return tally
 
 
@@ -120,7 +125,7 @@ def close_missing(scan: Scan, files: Collection[str] | None = None) -> list[Befo
             with bulk_write():
                 bulk_record(events.FINDING_FIXED, [(f, {"status": [f.status, Status.FIXED.value]}) for f in inside])
                 Finding.objects.filter(pk__in=[f.pk for f in inside]).update(status=Status.FIXED, fixed_at=now)
-            closed += map(Before.of, inside)
+            closed += [Before.of(finding)._replace(became=Status.FIXED) for finding in inside]
             last = batch[-1].pk
 
 

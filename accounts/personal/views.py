@@ -93,7 +93,8 @@ def reveal(request: HttpRequest, uid: UUID) -> HttpResponse:
     reads.note_object(details)
     kept = {name: label for name, label in LABELS.items() if getattr(details, f"shown_{name}")}
     form = RevealForm(request.POST or None, initial={"field": request.GET.get("field", "")})
-    form.fields["field"].choices = [*kept.items()]  # type: ignore[attr-defined]
+    offered: Any = form.fields["field"]  # the stubs know it as any field
+    offered.choices = [*kept.items()]
     page = {
         "form": form,
         "details": details,

@@ -11,8 +11,9 @@ from accounts.strength import is_enough
 
 def counts(provider: Provider, claims: dict[str, Any]) -> bool:
     """Whether this sign-in over there is a second factor here: by the values that the provider's row names."""
-    said = claims.get("amr") if isinstance(claims.get("amr"), list) else []
-    told = {value for value in [*said, claims.get("acr")] if isinstance(value, str)}  # type: ignore[misc]
+    said: Any = claims.get("amr")
+    values = [*(said if isinstance(said, list) else []), claims.get("acr")]
+    told = {value for value in values if isinstance(value, str)}
     return bool(provider.factor_level and told & set(provider.factor_values))
 
 

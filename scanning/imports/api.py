@@ -16,9 +16,8 @@ from opssight.kernel.rest.views import List, Resource, Retrieve
 from scanning import reports
 from scanning.imports import services
 from scanning.imports.models import Import
+from scanning.imports.services import COUNTS
 from scanning.models import Asset
-
-COUNTS = ("new", "same", "fixed", "reopened")
 
 
 class ImportSerializer(StrictModelSerializer):
@@ -44,43 +43,32 @@ class NewImport(StrictSerializer):
     dry_run = serializers.BooleanField(default=False, help_text="Only say what would happen.")
 
 
-class ScannerDiff(serializers.Serializer):  # type: ignore[type-arg]  # not subscriptable at run time
-    scanner = serializers.CharField()
-    scanner_version = serializers.CharField()
-    state = serializers.CharField()
-    reason = serializers.CharField()
+class Counts(serializers.Serializer[Any]):
     new = serializers.IntegerField()
     same = serializers.IntegerField()
     fixed = serializers.IntegerField()
     reopened = serializers.IntegerField()
 
 
-class DiffSerializer(serializers.Serializer):  # type: ignore[type-arg]  # not subscriptable at run time
-    uid = serializers.UUIDField(source="row.uid", allow_null=True, default=None, help_text="None after a trial.")
-    dry_run = serializers.SerializerMethodField()
-    new = serializers.SerializerMethodField()
-    same = serializers.SerializerMethodField()
-    fixed = serializers.SerializerMethodField()
-    reopened = serializers.SerializerMethodField()
-    scanners = ScannerDiff(source="scans", many=True)
-
-    def get_dry_run(self, diff: services.Diff) -> bool:
-        return diff.row is None
-
-    def get_new(self, diff: services.Diff) -> int:
-        return diff.count("new")
-
-    def get_same(self, diff: services.Diff) -> int:
-        return diff.count("same")
-
-    def get_fixed(self, diff: services.Diff) -> int:
-        return diff.count("fixed")
-
-    def get_reopened(self, diff: services.Diff) -> int:
-        return diff.count("reopened")
+class ScannerDiff(Counts):
+    scanner = serializers.CharField()
+    scanner_version = serializers.CharField()
+    state = serializers.CharField()
+    reason = serializers.CharField()
 
 
-class UndoneSerializer(serializers.Serializer):  # type: ignore[type-arg]  # not subscriptable at run time
+class DiffSerializer(Counts):
+    uid = serializers.UUIDField(allow_null=True, help_text="None after a trial.")
+    dry_run = serializers.BooleanField()
+    scanners = ScannerDiff(many=True)
+
+    @classmethod
+    def told(cls, diff: services.Diff) -> dict[str, Any]:
+        row, scans = diff.row, diff.scans
+        return dict(cls({"uid": row and row.uid, "dry_run": row is None, "scanners": scans, **diff.counts()}).data)
+
+
+class UndoneSerializer(serializers.Serializer[Any]):
     withdrawn = serializers.IntegerField()
     restored = serializers.IntegerField()
     kept = serializers.IntegerField()
@@ -108,7 +96,7 @@ class ImportViewSet(Resource, List, Retrieve):
             raise Http404
         file = given.pop("file")
         diff = services.import_report(asset, file, name=file.name, by=request.user, **given)
-        data = DiffSerializer(diff).data
+        data = DiffSerializer.told(diff)
         if diff.row is None:
             return Response(data)
         address = reverse("imports-detail", args=[diff.row.uid])

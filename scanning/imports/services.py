@@ -17,8 +17,14 @@ from scanning.imports import events
 from scanning.imports.models import Change, Import
 from scanning.models import Asset, Finding, Scan, ScanState, Status
 
+COUNTS = ("new", "same", "fixed", "reopened")
 BATCH = 500
 CHUNK = 1 << 20
+
+
+NOTHING_READ = (
+    "The report names no file that was read, so it says nothing of the asset. Was the tool at the right place?"
+)
 
 
 class Unusable(Refusal):
@@ -38,8 +44,8 @@ class Diff:
     row: Import | None
     scans: list[Scan]
 
-    def count(self, name: str) -> int:
-        return sum(getattr(scan, name) for scan in self.scans)
+    def counts(self) -> dict[str, int]:
+        return {name: sum(getattr(scan, name) for scan in self.scans) for name in COUNTS}
 
 
 @dataclass(frozen=True)
@@ -98,9 +104,11 @@ def _record(row: Import, run: reports.Run) -> Scan:
         asset=row.asset, scanner=run.tool[:32], scanner_version=run.version[:32], trigger=Scan.Trigger.IMPORT,
         requested_by=row.imported_by, state=ScanState.RUNNING, started_at=now,
     )  # fmt: skip
-    tally = findings.record(scan, [raw for raw in run.findings if not raw.suppressed])
+    tally = findings.record(scan, run.findings)
     before, fixed = tally.before, 0
     errors = [f"{file}: {reason}" for file, reason in run.errors.items()]
+    if run.files == set() and not run.findings and not errors:
+        errors = [NOTHING_READ]
     if run.complete and not errors:
         closed = findings.close_missing(scan, (run.files or set()) if row.is_partial else None)
         before, fixed = before + closed, len(closed)
@@ -117,15 +125,11 @@ def _record(row: Import, run: reports.Run) -> Scan:
 
 
 def _remember(row: Import, before: list[findings.Before]) -> None:
-    became: dict[int, str] = {}
-    for start in range(0, len(before), BATCH):
-        pks = [was.finding for was in before[start : start + BATCH]]
-        became |= dict(Finding.objects.filter(pk__in=pks).values_list("pk", "status"))
     Change.objects.bulk_create(
         (
             Change(
                 imported=row, finding_id=was.finding, status=was.status, severity=was.severity, due_at=was.due_at,
-                fixed_at=was.fixed_at, became=became[was.finding],
+                fixed_at=was.fixed_at, became=was.became,
             )
             for was in before
         ),

@@ -41,7 +41,8 @@ def read(stream: BinaryIO, root: str = "") -> list[Run]:
             file, reason, level = _error(Node(value, place), Paths(root))
             errors[file] = reason
             fatal = fatal or (level == "error" and file == "semgrep")
-    files = set(scanned) | {raw.path for raw in findings} if told else None
+    # Older ones list no files; one that has neither files nor findings has read nothing.
+    files = set(scanned) | {raw.path for raw in findings} if told or not findings else None
     return [Run("semgrep", version, findings, files - errors.keys() if files is not None else None, errors, not fatal)]
 
 

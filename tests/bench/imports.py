@@ -48,7 +48,7 @@ def measured(name: str, take: Callable[[], services.Diff]) -> None:
         diff = take()
         span, busy = time.perf_counter() - began, time.process_time() - ran
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    told = {count: diff.count(count) for count in ("new", "same", "fixed", "reopened")}
+    told = diff.counts()
     keep("imports", case=name, database=connection.vendor, cpu_s=busy, s=span, queries=len(queries), mb=memory, **told)
     counts = ", ".join(f"{number} {word}" for word, number in told.items() if number)
     print(f"  {name:<12} CPU {busy:5.1f} s  {span:5.1f} s  {len(queries):4} queries  {memory:4.0f} MB  {counts}")

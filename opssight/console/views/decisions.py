@@ -19,20 +19,20 @@ from scanning.models import Finding, Status
 from scanning.triage import services
 from scanning.triage.models import Decision
 
-REASON = {"max_length": 1000, "required": False}
 SHOWN = 20
 
 
 class DecideForm(StrictForm):
     status = forms.ChoiceField(label="It is")
-    reason = forms.CharField(label="Why", **REASON)  # type: ignore[arg-type]  # of two types
+    reason = forms.CharField(label="Why", max_length=1000, required=False)
     until = forms.DateField(label="Accepted until", required=False)
     original = forms.CharField(label="Duplicate of", max_length=24, required=False)
 
     def __init__(self, data: Any, finding: Finding) -> None:
         super().__init__(data)
         follows = services.FOLLOWS[finding.status]
-        self.fields["status"].choices = [(s.value, s.label) for s in Status if s in follows]  # type: ignore[attr-defined]
+        choices: Any = self.fields["status"]  # the stubs know it as any field
+        choices.choices = [(status.value, status.label) for status in Status if status in follows]
 
     def clean_until(self) -> datetime | None:
         """The end of the day, in UTC as all days here."""

@@ -123,13 +123,39 @@ def test_a_report_with_errors_closes_nothing(send):
     assert set(statuses().values()) == {"open"}
 
 
-def test_what_the_tool_was_told_to_leave_is_left(send):
+def test_what_the_tool_was_told_to_leave_raises_nothing_and_is_not_gone(send):
     rows = [
         {"rule": f"R{n}", "title": "t", "severity": "high", "path": "a.py", "line": n, "id": str(n)} for n in (1, 2)
     ]
+
+    def own() -> bytes:
+        return json.dumps({"tool": "own", "findings": rows}).encode()
+
     rows[1]["suppressed"] = "accepted in the source"
-    assert counts(send(json.dumps({"tool": "own", "findings": rows}).encode())) == (1, 0, 0, 0)
-    assert Finding.objects.get().rule == "R1"
+    assert counts(send(own())) == (1, 0, 0, 0)
+    rows[0]["suppressed"] = "accepted in the source"
+    assert counts(send(own())) == (0, 0, 0, 0)
+    assert statuses() == {"a.py:1": "open"}
+    del rows[0]
+    assert counts(send(own())) == (0, 0, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("format", "nothing"),
+    [
+        ("bandit", {"errors": [], "metrics": {"_totals": {}}, "results": []}),
+        ("semgrep", {"errors": [], "paths": {"scanned": []}, "results": [], "version": "1.182.0"}),
+    ],
+)
+def test_a_tool_that_read_nothing_is_not_clean_and_closes_nothing(send, asset, format, nothing):
+    send(report("shop.py:9"))
+    put(Finding.objects.all(), scanner=format)
+    answer = send(json.dumps(nothing).encode())
+    assert counts(answer) == (0, 0, 0, 0)
+    [row] = answer.json()["scanners"]
+    assert (row["state"], "names no file that was read" in row["reason"]) == ("completed_with_errors", True)
+    assert statuses() == {"shop.py:9": "open"}
+    assert not Scan.objects.latest("pk").is_clean
 
 
 def test_decisions_outlive_reports(send):

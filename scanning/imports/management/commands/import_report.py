@@ -39,7 +39,7 @@ class Command(BaseCommand):
             raise CommandError(f"{path} can't be read: {error.strerror}.", returncode=FAILED) from None
         except services.Unusable as refusal:
             raise CommandError(f"{path}: {refusal.detail}", returncode=FAILED) from None
-        told = {name: diff.count(name) for name in ("new", "same", "fixed", "reopened")}
+        told = diff.counts()
         if options["json"]:
             uid = str(diff.row.uid) if diff.row else None
             self.stdout.write(json.dumps({"uid": uid, "dry_run": diff.row is None, **told}))
