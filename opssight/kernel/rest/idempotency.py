@@ -14,6 +14,7 @@ from django.apps import apps
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -50,7 +51,8 @@ def begin(request: Request) -> Any | None:
     if not _KEY.match(key):
         raise KeyNotValid("Idempotency-Key must be 1 to 255 printable ASCII characters without spaces.")
     plain: Any = request._request
-    if plain.content_type == "multipart/form-data":  # whose body is read as a stream, and once
+    takes_files = any(isinstance(parser, MultiPartParser) for parser in request.parsers)
+    if takes_files and plain.content_type == "multipart/form-data":  # its body is read as a stream, and once
         raise KeyNotValid("An upload takes no Idempotency-Key: sending the same file again changes nothing.")
     body_hash = hashlib.sha256(f"{plain.get_full_path()}\n".encode() + plain.body).hexdigest()
     now = timezone.now()
