@@ -51,7 +51,7 @@ def begin(request: Request) -> Any | None:
     if not _KEY.match(key):
         raise KeyNotValid("Idempotency-Key must be 1 to 255 printable ASCII characters without spaces.")
     plain: Any = request._request
-    takes_files = any(isinstance(parser, MultiPartParser) for parser in request.parsers)
+    takes_files = any(isinstance(parser, MultiPartParser) for parser in request.parsers or ())
     if takes_files and plain.content_type == "multipart/form-data":  # its body is read as a stream, and once
         raise KeyNotValid("An upload takes no Idempotency-Key: sending the same file again changes nothing.")
     body_hash = hashlib.sha256(f"{plain.get_full_path()}\n".encode() + plain.body).hexdigest()
