@@ -9,7 +9,7 @@ export OPSSIGHT_SSO_TOOLS ?= $(OPSSIGHT_HOME)/tools/sso
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-postgres browser axe oidc lint bench openapi
+.PHONY: help install scanner run test test-postgres browser axe oidc lint bench openapi
 
 PY := .venv/bin/python
 # uv installs in seconds what takes pip half a minute. Where it can't be had, pip does it.
@@ -26,6 +26,9 @@ help: ## list these targets
 
 install: .venv/.requirements ## make .venv with the pinned packages, and install the default scanner
 	@$(call STEP,scanner    bandit      ) { $(call SCANNER,bandit); }
+
+scanner: .venv/.requirements ## install another scanner NAME=semgrep|pip-audit|detect-secrets|checkov|safety
+	@$(call STEP,scanner    installed   ) { $(call SCANNER,$(NAME)); }
 
 run: install ## install, then start OpsSight [PORT=8000] [BIND=127.0.0.1] [TARGET=/folder/to/scan]
 	@exec $(PY) manage.py up $(if $(PORT),--port "$(PORT)") $(if $(BIND),--bind "$(BIND)") $(if $(TARGET),--target "$(TARGET)")

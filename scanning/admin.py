@@ -29,7 +29,7 @@ class AssetAdmin(GuardedAdmin):
 
     @admin.action(description="Scan selected assets", permissions=["scan"])
     def scan(self, request: HttpRequest, queryset: QuerySet[Asset]) -> None:
-        scans = [services.request_scan(asset, by=request.user) for asset in queryset]
+        scans = [scan for asset in queryset for scan in services.request_scans(asset, by=request.user)]
         messages.success(request, f"{len(scans)} scans are queued.")
 
 

@@ -55,7 +55,17 @@ class ScanSerializer(StrictModelSerializer):
 
 class NewScan(StrictSerializer):
     asset = serializers.UUIDField()
-    scanner = Text(max_length=32, default="bandit")
+    scanner = Text(max_length=32, required=False, help_text="One tool; without it every installed one that fits.")
+
+
+class RequestedScans(ScanSerializer):
+    """The first scan, and in `scans` one row per tool."""
+
+    scans = ScanSerializer(many=True, read_only=True)
+
+    class Meta(ScanSerializer.Meta):
+        fields = [*ScanSerializer.Meta.fields, "scans"]
+        read_only_fields = fields
 
 
 class FindingSerializer(StrictModelSerializer):
@@ -150,17 +160,19 @@ class ScanViewSet(Resource, List, Retrieve):
     filterset_class = ScanFilter
     takes = {"create": {"wait"}}
 
-    @extend_schema(request=NewScan, responses={200: ScanSerializer, 202: ScanSerializer})
+    @extend_schema(request=NewScan, responses={200: RequestedScans, 202: RequestedScans})
     def create(self, request: Request) -> Response:
-        """Ask for a scan. 202 with its row; with `?wait=30` 200, if it ends in time."""
+        """Ask for scans, one per tool. 202 with their rows; with `?wait=30` 200, if all end in time."""
         asked = NewScan(data=request.data)
         asked.is_valid(raise_exception=True)
         asset = Asset.objects.permitted(request.user, "assets:read").filter(uid=asked.validated_data["asset"]).first()
         if asset is None:
             raise Http404
-        scan = services.request_scan(asset, scanner=asked.validated_data["scanner"], by=request.user)
-        wait_for(scan, request)
-        return accepted(scan, request, reverse("scans-detail", args=[scan.uid]), self.get_serializer(scan).data)
+        named = asked.validated_data.get("scanner")
+        scans = services.request_scans(asset, scanners=[named] if named else None, by=request.user)
+        done = wait_for(request, *scans)
+        rows = self.get_serializer(scans, many=True).data
+        return accepted(done, reverse("scans-detail", args=[scans[0].uid]), {**rows[0], "scans": rows})
 
 
 class FindingViewSet(Resource, List, Retrieve):

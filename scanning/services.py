@@ -2,6 +2,7 @@
 
 import logging
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,18 @@ from rbac.models import Unit
 from rbac.services import root_unit
 from scanning import events, findings, targets
 from scanning.models import Asset, Scan, ScanState
-from scanning.scanners import bandit, base, toolbox  # noqa: F401  (registers bandit)
+from scanning.scanners import (  # noqa: F401  (registers the tools)
+    bandit,
+    base,
+    checkov,
+    detect_secrets,
+    gitleaks,
+    pip_audit,
+    safety,
+    semgrep,
+    toolbox,
+    trivy,
+)
 from scanning.scanners.run import ToolFailed, ToolTimedOut, run
 
 log = logging.getLogger("opssight.scanning")
@@ -91,9 +103,39 @@ class UnknownPlace(Refusal):
     status = 400
 
 
+def fitting(asset: Asset) -> list[str]:
+    """Every tool that can run here and finds something to read in the asset.
+
+    The default one where there is none: its run says why nothing is known.
+    """
+    ready = []
+    for scanner in base.registry.values():
+        with suppress(toolbox.NotInstalled, base.NotReady):
+            scanner.check()
+            ready.append(scanner)
+    return [scanner.name for scanner in targets.fitting(asset, ready)] or [toolbox.DEFAULT]
+
+
+def request_scans(
+    asset: Asset, *, scanners: list[str] | None = None, trigger: str = Scan.Trigger.MANUAL, by: Any = None,
+    dispatch: bool = True,
+) -> list[Scan]:  # fmt: skip
+    """Queue one scan per tool: those named, or every one that fits. Each ends as it will; none waits for another."""
+    if by is not None:  # before the asset is looked at
+        check(by, "scans:create", Scan(asset=asset), about=asset)
+    names = scanners or fitting(asset)
+    with transaction.atomic():
+        return [request_scan(asset, scanner=name, trigger=trigger, by=by, dispatch=dispatch) for name in names]
+
+
 @transaction.atomic
 def request_scan(
-    asset: Asset, *, scanner: str = "bandit", trigger: str = Scan.Trigger.MANUAL, by: Any = None, dispatch: bool = True
+    asset: Asset,
+    *,
+    scanner: str = toolbox.DEFAULT,
+    trigger: str = Scan.Trigger.MANUAL,
+    by: Any = None,
+    dispatch: bool = True,
 ) -> Scan:
     """Queue a scan; one that already waits or runs for the same asset and scanner is returned instead.
 
@@ -132,18 +174,25 @@ def _run(scan: Scan) -> None:
     scanner = base.registry[scan.scanner]
     deadline = time.monotonic() + settings.SCAN_TIMEOUT.total_seconds()
     try:
-        toolbox.program(scanner.name)
-        survey = targets.survey(scan.asset, scanner.suffixes)
+        scanner.check()
+        survey = targets.survey(scan.asset, scanner)
         with transaction.atomic():
             scan.hold(
                 scanner_version=toolbox.version(scanner.name), parts_total=len(survey.parts), parts_done=0, part="",
                 new=0, same=0, reopened=0, fixed=0, files_read=0,
             )  # fmt: skip
             events.SCAN_STARTED.emit(target=scan, scanner=scan.scanner, parts=len(survey.parts))
-        errors = survey.unreadable
+        errors, broken = survey.unreadable, 0
         for part in survey.parts:
             scan.hold(part=part.name)
-            report = run(scanner, part.root, part.files, deadline=deadline, alive=scan.hold)
+            try:
+                report = run(scanner, part.root, part.files, deadline=deadline, alive=scan.hold)
+            except (ToolFailed, base.BadReport) as error:
+                broken += 1  # one part that a tool can't read says nothing of the others
+                if broken == len(survey.parts):
+                    raise
+                errors.append(f"{part.name}: {error}")
+                continue
             errors += [f"{name}: {reason}" for name, reason in report.errors.items()]
             errors += [f"{name}: not read" for name in set(part.files) - report.files - report.errors.keys()]
             _record_part(scan, report)
@@ -152,7 +201,7 @@ def _run(scan: Scan) -> None:
     except ToolTimedOut:
         minutes = settings.SCAN_TIMEOUT.total_seconds() // 60
         fail_scan(scan, f"Stopped after {minutes:.0f} minutes. Nothing was closed.", state=ScanState.TIMED_OUT)
-    except (targets.BadTarget, ToolFailed, base.BadReport) as error:
+    except (targets.BadTarget, base.NotReady, ToolFailed, base.BadReport) as error:
         fail_scan(scan, str(error))
     else:
         _finish(scan, errors)

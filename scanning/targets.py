@@ -6,7 +6,7 @@ that a folder under /home/me/.github would be skipped and reported clean.
 
 import os
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -14,13 +14,12 @@ from pathlib import Path
 from django.conf import settings
 
 from scanning.models import Asset
+from scanning.scanners.base import Pace, Scanner
 
 SKIPPED = frozenset(
     {".git", ".hg", ".svn", ".venv", "venv", "node_modules", "__pycache__", ".tox", ".eggs", ".mypy_cache"}
 )
 OWN_PACKAGES = ("opssight", "accounts", "rbac", "audit", "scanning", "compliance")
-FIRST_BYTES, MOST_BYTES = 200_000, 1_600_000  # a part doubles up to the most: start-up costs, and so does waiting
-MOST_FILES = 400  # keeps the command line far below ARG_MAX
 
 
 class BadTarget(Exception):
@@ -49,20 +48,37 @@ def roots(asset: Asset) -> list[Path]:
     return [Path(asset.location)]
 
 
-def survey(asset: Asset, suffixes: tuple[str, ...]) -> Survey:
-    """List the files a tool for `suffixes` reads. Raises BadTarget where there is nothing it could read."""
+def survey(asset: Asset, scanner: Scanner) -> Survey:
+    """List the files that a tool reads. Raises BadTarget where there is nothing it could read."""
     found = Survey([])
-    sized: list[tuple[Path, str, int]] = []
+    sized = list(_listing(asset, scanner.fits, found.unreadable))
+    if not sized:
+        trouble = f" {len(found.unreadable)} folders or files could not be read." if found.unreadable else ""
+        raise BadTarget(f"{roots(asset)[0]} holds no file that this scanner reads ({scanner.reads}).{trouble}")
+    found.parts = list(_parts(sized, scanner.pace))
+    return found
+
+
+def fitting(asset: Asset, scanners: Iterable[Scanner]) -> list[Scanner]:
+    """Those that find something to read. None of them in a target that can't be read."""
+    all_of_them = list(scanners)
+    found: list[Scanner] = []
+    try:
+        for _, name, _ in _listing(asset, lambda name: any(one.fits(name) for one in all_of_them), []):
+            found += [scanner for scanner in all_of_them if scanner not in found and scanner.fits(name)]
+            if len(found) == len(all_of_them):
+                break
+    except BadTarget:
+        return []
+    return [scanner for scanner in all_of_them if scanner in found]
+
+
+def _listing(asset: Asset, wanted: Callable[[str], bool], unreadable: list[str]) -> Iterator[tuple[Path, str, int]]:
     for number, root in enumerate(roots(asset)):
         _check(root)
         only = OWN_PACKAGES if asset.kind == Asset.Kind.INSTALLATION and number == 0 else None
-        sized += [(root, name, size) for name, size in _files(root, suffixes, only, found.unreadable)]
-    if not sized:
-        kinds = ", ".join(f"*{suffix}" for suffix in suffixes)
-        trouble = f" {len(found.unreadable)} folders or files could not be read." if found.unreadable else ""
-        raise BadTarget(f"{roots(asset)[0]} holds no file that this scanner reads ({kinds}).{trouble}")
-    found.parts = list(_parts(sized))
-    return found
+        for name, size in _files(root, wanted, only, unreadable):
+            yield root, name, size
 
 
 def _check(root: Path) -> None:
@@ -77,7 +93,7 @@ def _check(root: Path) -> None:
 
 
 def _files(
-    root: Path, suffixes: tuple[str, ...], only: tuple[str, ...] | None, unreadable: list[str]
+    root: Path, wanted: Callable[[str], bool], only: tuple[str, ...] | None, unreadable: list[str]
 ) -> Iterator[tuple[str, int]]:
     """Relative name and size of each file, by folder. Links out of the root are not followed."""
 
@@ -88,27 +104,28 @@ def _files(
         folders[:] = sorted(name for name in folders if name not in SKIPPED)
         if only is not None and Path(folder) == root:
             folders[:], files = [name for name in only if name in folders], []
-        for name in sorted(files):
-            path = os.path.join(folder, name)
-            if not name.endswith(suffixes):
+        inside = os.path.relpath(folder, root)
+        for file in sorted(files):
+            path, name = os.path.join(folder, file), file if inside == "." else os.path.join(inside, file)
+            if not wanted(name):
                 continue
             if os.path.islink(path) and not Path(path).resolve().is_relative_to(root.resolve()):
                 continue
             if not os.access(path, os.R_OK) or not os.path.isfile(path):
                 unreadable.append(f"{path}: can't be read")
                 continue
-            yield os.path.relpath(path, root), os.path.getsize(path)
+            yield name, os.path.getsize(path)
 
 
-def _parts(sized: list[tuple[Path, str, int]]) -> Iterator[Part]:
-    budget = FIRST_BYTES
+def _parts(sized: list[tuple[Path, str, int]], pace: Pace) -> Iterator[Part]:
+    budget = pace.first
     for root, group in groupby(sized, key=lambda item: item[0]):
         files: list[str] = []
         weight = 0
         for _, name, size in group:
-            if files and (weight + size > budget or len(files) >= MOST_FILES):
+            if files and (weight + size > budget or len(files) >= pace.files):
                 yield Part(_name(files), root, files)
-                files, weight, budget = [], 0, min(budget * 2, MOST_BYTES)
+                files, weight, budget = [], 0, min(budget * 2, pace.most)
             files.append(name)
             weight += size
         yield Part(_name(files), root, files)

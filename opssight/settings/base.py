@@ -389,8 +389,12 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
 
 # --- scanning ---------------------------------------------------------------------------------------------------
 
-SCANNERS_DIR = HOME / "scanners"
 SCAN_TIMEOUT = timedelta(minutes=env.integer("OPSSIGHT_SCAN_TIMEOUT_MINUTES", 30, low=1, high=24 * 60))
+SCAN_MEMORY = env.integer("OPSSIGHT_SCAN_MEMORY", 3072, low=256, high=1_048_576)  # megabytes, of each process
+SEMGREP_RULES = env.text("OPSSIGHT_SEMGREP_RULES", "")
+SAFETY_DB = env.text("OPSSIGHT_SAFETY_DB", "")
+TRIVY_CACHE = env.text("OPSSIGHT_TRIVY_CACHE", "")
+OSV_URL = env.text("OPSSIGHT_OSV_URL", "")
 
 LOG_FORMAT = env.choice("OPSSIGHT_LOG_FORMAT", ["json", "human"], "human" if sys.stderr.isatty() else "json")
 LOGGING = {

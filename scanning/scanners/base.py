@@ -1,8 +1,12 @@
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import BinaryIO, ClassVar, TypeVar
 
-from scanning.reports.base import RawFinding
+from scanning import reports
+from scanning.reports import RawFinding
+from scanning.reports.stream import unpack
+from scanning.scanners import toolbox
 
 
 @dataclass(frozen=True)
@@ -18,13 +22,80 @@ class BadReport(Exception):
     """The tool left no report, or one that is not what it promises. Never to be taken for "no findings"."""
 
 
-class Scanner(Protocol):
-    name: str
-    suffixes: tuple[str, ...]  # the files it reads; a target without any is an error, not clean
-    ok_codes: frozenset[int]  # exit codes of a run that did its work, with or without findings
+class NotReady(Exception):
+    """The tool is there and lacks a setting, with the sentence that says which."""
 
-    def command(self, files: list[str], report: Path) -> list[str]: ...
-    def read(self, report: bytes) -> Report: ...
+
+@dataclass(frozen=True)
+class Pace:
+    """How much of a target one run of a tool reads: start-up costs, and so does waiting for the first results.
+
+    A part doubles from `first` bytes up to `most`. `files` keeps the command line far below what a system allows.
+    """
+
+    first: int
+    most: int
+    files: int
+
+
+QUICK = Pace(200_000, 1_600_000, 400)
+SLOW_START = Pace(8_000_000, 64_000_000, 2_000)
+WHOLE = Pace(256_000_000, 256_000_000, 50_000)
+ONE_BY_ONE = Pace(1, 1, 1)
+
+
+class Scanner:
+    """One tool. An adapter says what it reads, how it is called and which exit codes mean that it did its work."""
+
+    name: ClassVar[str]
+    reads: ClassVar[str]  # the files it reads, in words; a target without any is an error, not clean
+    pace: ClassVar[Pace] = QUICK
+    ok_codes: ClassVar[frozenset[int]] = frozenset({0})
+    prints: ClassVar[bool] = False  # its report is what it prints
+    staged: ClassVar[bool] = False  # it takes a folder, so it gets one that holds its files and nothing else
+    network: ClassVar[bool] = False  # it asks others, so it keeps the network
+    environment: ClassVar[Mapping[str, str]] = {}
+
+    @property
+    def program(self) -> str:
+        return str(toolbox.program(self.name))
+
+    def check(self) -> None:
+        """toolbox.NotInstalled or NotReady where it can't run."""
+        toolbox.program(self.name)
+
+    def fits(self, name: str) -> bool:
+        """Whether it reads the file of this name, relative to its root."""
+        raise NotImplementedError
+
+    def command(self, files: list[str], report: Path) -> list[str]:
+        raise NotImplementedError
+
+    def read(self, stream: BinaryIO, files: list[str], root: Path) -> Report:
+        """What the report on `files` in `root` says. BadReport where it is none."""
+        try:
+            with unpack(stream) as unpacked:
+                runs = reports.read(unpacked, self.name.replace("-", "_"), str(root))  # type: ignore[arg-type]
+        except reports.UnreadableReport as error:
+            raise BadReport(f"{self.name}'s report can't be read: {error}") from error
+        if not runs:
+            raise BadReport(f"{self.name}'s report tells of no run.")
+        report = Report([])
+        for run in runs:
+            if not run.complete:
+                said = "; ".join(run.errors.values()) or "it does not say why"
+                raise BadReport(f"{self.name} says that it did not do its work: {said}")
+            report.findings.extend(finding for finding in run.findings if not finding.suppressed)
+            report.errors.update({plain(name): reason for name, reason in run.errors.items()})
+            # Where the tool does not tell what it read, nothing but its errors speaks against the list it was given.
+            report.files.update(set(files) if run.files is None else map(plain, run.files))
+        return Report(report.findings, report.files - report.errors.keys(), report.errors)
+
+
+def plain(name: str) -> str:
+    while name.startswith("./"):
+        name = name[2:]
+    return name
 
 
 registry: dict[str, Scanner] = {}

@@ -1,14 +1,35 @@
-"""Run a tool on some files: the one place that starts a scanner process."""
+"""Run a tool on some files: the one place that starts a scanner process.
 
+The tool gets a time, an amount of memory, a home and an environment of its own, no network where this machine can take
+it away, and a process group, which ends with it.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import IO
+
+from django.conf import settings
 
 from scanning.scanners.base import BadReport, Report, Scanner
 
 HEARTBEAT = 10.0  # seconds between calls of `alive` while the tool works
+MOST_WRITTEN = 1_000  # megabytes of one file; a report that has no end must not fill the disk
+# A shell sets the limits and becomes the tool: a thousandth of a second, where an interpreter takes twenty.
+LIMITS = 'ulimit -c 0; ulimit -d "$1"; ulimit -f "$2"; shift 2; exec "$@"'
+KEPT = ("LANG", "LC_ALL", "TZ")
+KEPT_WITH_NETWORK = (
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
+)  # fmt: skip
+OUT_OF_MEMORY = ("MemoryError", "out of memory", "Cannot allocate memory", "too much memory")
 
 
 class ToolFailed(Exception):
@@ -25,23 +46,94 @@ def run(scanner: Scanner, root: Path, files: list[str], *, deadline: float, aliv
     Raises ToolFailed, ToolTimedOut, BadReport, and whatever `alive` raises (then the tool is ended).
     """
     with tempfile.TemporaryDirectory(prefix="opssight-scan-") as folder:
-        report, words = Path(folder, "report"), Path(folder, "words")
-        with words.open("wb") as said:
-            process = subprocess.Popen(
-                scanner.command(files, report), cwd=root, stdin=subprocess.DEVNULL, stdout=said, stderr=said
-            )
-            try:
-                code = _wait(process, deadline, alive)
-            finally:
-                if process.poll() is None:
-                    process.kill()
-                    process.wait()
-        last_words = words.read_text(errors="replace").strip()[-500:]
+        own = Path(folder).resolve()
+        report, words, unread = own / "report", own / "words", {}
+        if scanner.staged:
+            unread = _stage(root, files, own / "target")
+            root = own / "target"
+        with words.open("wb") as said, (own / "printed").open("wb") as printed:
+            code = _code(scanner, root, files, own, report, said, printed, deadline, alive)
+        if scanner.prints:
+            report = own / "printed"
+        last_words = words.read_text(errors="replace").strip()[-500:] or "it said nothing"
+        if any(sign in last_words for sign in OUT_OF_MEMORY):
+            last_words += f"\nIt may have no more than {settings.SCAN_MEMORY} MB (OPSSIGHT_SCAN_MEMORY)."
         if code not in scanner.ok_codes:
-            raise ToolFailed(f"{scanner.name} ended with exit code {code}: {last_words or 'it said nothing'}")
-        if not report.exists():
-            raise BadReport(f"{scanner.name} left no report: {last_words or 'it said nothing'}")
-        return scanner.read(report.read_bytes())
+            raise ToolFailed(f"{scanner.name} ended with exit code {code}: {last_words}")
+        if not report.exists() or not report.stat().st_size:
+            raise BadReport(f"{scanner.name} left no report: {last_words}")
+        with report.open("rb") as stream:
+            read = scanner.read(stream, files, root)
+        return Report(read.findings, read.files - unread.keys(), {**read.errors, **unread})
+
+
+def _code(
+    scanner: Scanner, root: Path, files: list[str], own: Path, report: Path, said: IO[bytes], printed: IO[bytes],
+    deadline: float, alive: Callable[[], None],
+) -> int:  # fmt: skip
+    """Start the tool and wait: its exit code. Nothing of its process group is left."""
+    command = scanner.command(files, report)
+    process = subprocess.Popen(
+        [*limits(network=scanner.network), *command],
+        cwd=root,
+        env=_environment(scanner, Path(command[0]), own / "home"),
+        stdin=subprocess.DEVNULL,
+        stdout=printed if scanner.prints else said,
+        stderr=said,
+        process_group=0,
+    )
+    try:
+        return _wait(process, deadline, alive)
+    finally:
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS refuses where only zombies are left
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def limits(*, network: bool) -> list[str]:
+    """What stands in front of the tool's command."""
+    memory, written = settings.SCAN_MEMORY * 1024, MOST_WRITTEN * 2048  # kilobytes, and blocks of 512 bytes
+    return ["/bin/sh", "-c", LIMITS, "limits", str(memory), str(written), *([] if network else without_network())]
+
+
+@cache
+def without_network() -> list[str]:
+    """The command that takes the network away from another; empty where this machine allows it to nobody like us."""
+    unshare = shutil.which("unshare")
+    for options in (["-n"], ["-c", "-n"]):  # as root, or as root of a name space of our own
+        command = [unshare or "", *options, "--"]
+        if unshare and subprocess.run([*command, "true"], capture_output=True).returncode == 0:
+            return command
+    return []
+
+
+def _environment(scanner: Scanner, program: Path, home: Path) -> dict[str, str]:
+    """None of our secrets, and none of the habits of whoever started us."""
+    home.mkdir()
+    kept = (*KEPT, *KEPT_WITH_NETWORK) if scanner.network else KEPT
+    return {
+        "PATH": f"{program.parent}{os.pathsep}{os.defpath}",
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "PYTHONSAFEPATH": "1",  # the target stands in no import path
+        "PYTHONUTF8": "1",
+        **{name: os.environ[name] for name in kept if name in os.environ},
+        **scanner.environment,
+    }
+
+
+def _stage(root: Path, files: list[str], to: Path) -> dict[str, str]:
+    """Copy the files, for a tool that takes a folder; what can't be copied, with the reason."""
+    unread = {}
+    to.mkdir()
+    for name in files:
+        place = to / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            shutil.copyfile(root / name, place)
+        except OSError as error:
+            unread[name] = error.strerror or "can't be copied"
+    return unread
 
 
 def _wait(process: subprocess.Popen[bytes], deadline: float, alive: Callable[[], None]) -> int:

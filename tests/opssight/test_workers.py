@@ -25,7 +25,7 @@ from opssight import up
 from opssight.guardian import end_sessions
 from opssight.settings.env import BASE_DIR
 from scanning.scanners import toolbox
-from scanning.targets import FIRST_BYTES
+from scanning.scanners.base import QUICK
 from tests import services
 from tests.opssight.conftest import clean_environment
 
@@ -75,7 +75,7 @@ class Installation:
         target.mkdir()
         (target / "b.py").touch()
         if parts == 2:
-            (target / "a.py").write_bytes(b"#" * (FIRST_BYTES + 1))
+            (target / "a.py").write_bytes(b"#" * (QUICK.first + 1))
         if hold:
             (target / "hold").touch()
         return target

@@ -1,8 +1,10 @@
 """From reports to findings: identity, what a scan changes, what it never changes."""
 
+import io
 import json
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -141,13 +143,13 @@ def test_the_cost_is_per_batch_and_not_per_finding(next_scan, django_assert_max_
 )
 def test_half_and_foreign_reports_are_errors_and_never_clean(report):
     with pytest.raises(BadReport):
-        Bandit().read(report)
+        Bandit().read(io.BytesIO(report), [], Path())
 
 
 @pytest.mark.parametrize(("name", "count"), [("many_vulns", 214), ("one_vuln", 1), ("no_vuln", 0)])
 def test_reports_from_the_field(shared, name, count):
     content = (shared / "scans" / "bandit" / f"{name}.json").read_bytes()
-    report = Bandit().read(content)
+    report = Bandit().read(io.BytesIO(content), [], Path())
     assert len(report.findings) == count == len(json.loads(content)["results"])
     marks = [mark for mark, _ in findings.fingerprints("bandit", report.findings)]
     assert len(set(marks)) == count

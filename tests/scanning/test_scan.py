@@ -15,20 +15,15 @@ from audit.models import AuditEntry
 from scanning import services, targets
 from scanning.models import Asset, Finding, Scan, ScanState, Status
 from scanning.scanners import toolbox
+from scanning.scanners.base import registry
 from scanning.services import folder_asset, request_scan, run_scan
 
 SAMPLE = Path(__file__).parent.parent / "samples" / "vulnerable"
 
 
 @pytest.fixture(autouse=True)
-def bandit(monkeypatch) -> None:
-    """The scanner that `make install` made, used from the tests' own data folder."""
-    home = Path(os.environ.get("OPSSIGHT_SCANNERS_HOME") or django_settings.BASE_DIR / "var")
-    monkeypatch.setattr(toolbox.env, "HOME", home)
-    try:
-        toolbox.program("bandit")
-    except toolbox.NotInstalled as error:
-        pytest.skip(str(error))
+def bandit(have) -> None:
+    have("bandit")
 
 
 @pytest.fixture
@@ -272,13 +267,13 @@ def test_asking_twice_gives_the_scan_that_waits(db, folder):
 
 
 def test_the_installation_is_its_source_and_its_packages(db):
-    survey = targets.survey(services.installation_asset(), (".py",))
+    survey = targets.survey(services.installation_asset(), registry["bandit"])
     own = [part for part in survey.parts if part.root == django_settings.BASE_DIR]
     assert own[0] == survey.parts[0]
     assert sum(len(part.files) for part in own) < 800
     assert all(name.split("/")[0] in targets.OWN_PACKAGES for part in own for name in part.files)
     assert any(name.startswith("django/") for part in survey.parts for name in part.files)
-    assert max(len(part.files) for part in survey.parts) <= targets.MOST_FILES
+    assert max(len(part.files) for part in survey.parts) <= registry["bandit"].pace.files
 
 
 def test_two_folders_of_one_name_are_two_assets(db, tmp_path):

@@ -3,7 +3,9 @@ from typing import Any
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.http import urlencode
 from django.views.decorators.http import require_POST
 
 from opssight.console.counting import ask
@@ -12,7 +14,7 @@ from opssight.console.lists import links, page_of
 from opssight.kernel.access import decide
 from opssight.kernel.guards import guarded
 from scanning.models import Asset, Finding, Scan, ScanQuerySet, ScanState
-from scanning.services import request_scan
+from scanning.services import request_scans
 
 SHOWN = 10
 
@@ -41,9 +43,12 @@ def scan_progress(request: HttpRequest, uid: str) -> HttpResponse:
 @guarded("scans:create")
 @require_POST
 def scan_now(request: HttpRequest, uid: str) -> HttpResponse:
-    """Scan an asset; one that runs already is shown instead."""
+    """Scan an asset with every tool that fits; one that runs already is shown instead."""
     asset = get_object_or_404(Asset.objects.permitted(request.user, "assets:read"), uid=uid)
-    return redirect("scan", request_scan(asset, by=request.user).uid)
+    scans = request_scans(asset, by=request.user)
+    if len(scans) == 1:
+        return redirect("scan", scans[0].uid)
+    return redirect(f"{reverse('scans')}?{urlencode({'asset': str(asset.uid)})}")
 
 
 def _narrowed(rows: ScanQuerySet, asked: Asked, user: Any) -> ScanQuerySet:

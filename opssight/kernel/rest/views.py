@@ -211,22 +211,23 @@ def _tags(request: Request, header: str) -> list[str]:
     return [tag.strip().removeprefix("W/") for tag in request.headers.get(header, "").split(",") if tag.strip()]
 
 
-def wait_for(job: Job, request: Request) -> bool:
-    """Honour `?wait=seconds`: whether the job has ended within them. At most two requests wait at a time."""
+def wait_for(request: Request, *jobs: Job) -> bool:
+    """Honour `?wait=seconds`: whether all jobs have ended within them. At most two requests wait at a time."""
     asked = request.query_params.get("wait", "0")
     if not asked.isascii() or not asked.isdigit() or int(asked[:5]) > MAX_WAIT:
         raise ValidationError({"wait": f"must be whole seconds from 0 to {MAX_WAIT}."})
     until = time.monotonic() + int(asked)
     if int(asked) and _waiters.acquire(blocking=False):
         try:
-            while not job.is_finished and time.monotonic() < until:
+            while (left := [job for job in jobs if not job.is_finished]) and time.monotonic() < until:
                 time.sleep(POLL)
-                job.refresh_from_db()
+                for job in left:
+                    job.refresh_from_db()
         finally:
             _waiters.release()
-    return job.is_finished
+    return all(job.is_finished for job in jobs)
 
 
-def accepted(job: Job, request: Request, address: str, data: Any) -> Response:
+def accepted(done: bool, address: str, data: Any) -> Response:
     """202 with the row that stands for the work, or 200 once it is done."""
-    return Response(data, status=200 if job.is_finished else 202, headers={"Location": address})
+    return Response(data, status=200 if done else 202, headers={"Location": address})

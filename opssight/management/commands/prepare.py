@@ -39,7 +39,7 @@ class Command(BaseCommand):
     def _problem(scan: Scan) -> str | None:
         """Said at once on the terminal; the scan itself fails with the same sentence."""
         try:
-            targets.survey(scan.asset, registry[scan.scanner].suffixes)
+            targets.survey(scan.asset, registry[scan.scanner])
         except targets.BadTarget as error:
             return str(error)
         return None

@@ -21,13 +21,16 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("path", metavar="PATH")
-        parser.add_argument("--scanners", default=",".join(registry), help="comma-separated; default: all installed")
+        parser.add_argument("--scanners", help="comma-separated; default: every installed one that fits")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        names = [name.strip() for name in options["scanners"].split(",") if name.strip()]
-        unknown = sorted(set(names) - registry.keys())
-        if unknown or not names:
+        asked = options["scanners"]
+        names = (
+            None if asked is None else list(dict.fromkeys(name for part in asked.split(",") if (name := part.strip())))
+        )
+        unknown = sorted(set(names or []) - registry.keys())
+        if unknown or names == []:
             known = ", ".join(registry)
             raise CommandError(
                 f"--scanners: unknown scanner {', '.join(unknown) or '(none)'}; known: {known}", returncode=2
@@ -35,20 +38,17 @@ class Command(BaseCommand):
         migrate_embedded()
         with acting(command("scan")):
             asset = services.folder_asset(options["path"])
-            scans = [self._scan(asset, name) for name in names]
-        open_findings = Finding.objects.unresolved().filter(asset=asset, scanner__in=names).order_by("-severity", "id")
+            scans = services.request_scans(asset, scanners=names, trigger=Scan.Trigger.COMMAND, dispatch=False)
+            for scan in scans:
+                services.run_scan(scan.pk)
+                scan.refresh_from_db()
+        used = [scan.scanner for scan in scans]
+        open_findings = Finding.objects.unresolved().filter(asset=asset, scanner__in=used).order_by("-severity", "id")
         if options["json"]:
             self.stdout.write(json.dumps(_as_json(asset, scans, open_findings)))
         else:
             self._print(asset, scans, open_findings)
         raise SystemExit(_exit_code(scans, open_findings.exists()))
-
-    @staticmethod
-    def _scan(asset: Asset, name: str) -> Scan:
-        scan = services.request_scan(asset, scanner=name, trigger=Scan.Trigger.COMMAND, dispatch=False)
-        services.run_scan(scan.pk)
-        scan.refresh_from_db()
-        return scan
 
     def _print(self, asset: Asset, scans: list[Scan], found: "QuerySet[Finding]") -> None:
         for finding in found:

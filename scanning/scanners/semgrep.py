@@ -1,0 +1,66 @@
+"""Semgrep, with our own rules and the operator's; never with rules from the network.
+
+It exits 0 with findings too, 2 and 7 where it failed. `paths.scanned` says what it read. One job at a time: each takes
+memory of its own, and the other core is for alerts. Files that are named are read whatever .semgrepignore says.
+"""
+
+from functools import cache
+from pathlib import Path
+
+import yaml
+from django.conf import settings
+
+from scanning.scanners.base import SLOW_START, NotReady, Scanner, register
+from scanning.scanners.names import is_text
+
+RULES = Path(__file__).parent.parent / "rules"
+SUFFIXES = {
+    "python": (".py", ".pyi"), "javascript": (".js", ".jsx", ".mjs", ".cjs"), "typescript": (".ts", ".tsx"),
+    "java": (".java",), "go": (".go",), "ruby": (".rb",), "php": (".php",), "c": (".c", ".h"), "csharp": (".cs",),
+    "cpp": (".cpp", ".cc", ".cxx", ".hpp", ".hh"), "rust": (".rs",), "kotlin": (".kt", ".kts"), "scala": (".scala",),
+    "swift": (".swift",), "bash": (".sh", ".bash"), "yaml": (".yml", ".yaml"), "json": (".json",), "html": (".html",),
+    "terraform": (".tf", ".tfvars"), "dockerfile": ("Dockerfile", ".dockerfile"),
+}  # fmt: skip
+ALIASES = {"py": "python", "js": "javascript", "ts": "typescript", "golang": "go", "hcl": "terraform", "sh": "bash"}
+
+
+@register
+class Semgrep(Scanner):
+    name = "semgrep"
+    reads = "source in a language that its rules know"
+    pace = SLOW_START
+    environment = {"SEMGREP_SEND_METRICS": "off", "SEMGREP_ENABLE_VERSION_CHECK": "0"}
+
+    def check(self) -> None:
+        super().check()
+        if settings.SEMGREP_RULES and not Path(settings.SEMGREP_RULES).is_dir():
+            raise NotReady(f"OPSSIGHT_SEMGREP_RULES names {settings.SEMGREP_RULES}, which is not a folder.")
+
+    def fits(self, name: str) -> bool:
+        endings = suffixes(settings.SEMGREP_RULES)
+        return is_text(name) if endings is None else name.endswith(endings)
+
+    def command(self, files: list[str], report: Path) -> list[str]:
+        own = ["--config", settings.SEMGREP_RULES] if settings.SEMGREP_RULES else []
+        return [
+            self.program, "scan", "--config", str(RULES), *own, "--metrics=off", "--disable-version-check", "--quiet",
+            "--json", "--output", str(report), "--no-git-ignore", "--max-target-bytes", "0", "--jobs", "1",
+            *(f"./{name}" for name in files),
+        ]  # fmt: skip
+
+
+@cache
+def suffixes(folder: str) -> tuple[str, ...] | None:
+    """The files that our rules and those in `folder` are about; None: any text. Read once, so restart for more."""
+    known: set[str] = set(SUFFIXES["python"])
+    for path in Path(folder).rglob("*.y*ml") if folder else []:
+        try:
+            rules = yaml.safe_load(path.read_bytes())["rules"]
+            languages = {str(language).lower() for rule in rules for language in rule["languages"]}
+        except (OSError, yaml.YAMLError, KeyError, TypeError):
+            continue  # semgrep itself will say what is wrong with it
+        for language in languages:
+            if (ending := SUFFIXES.get(ALIASES.get(language, language))) is None:
+                return None
+            known.update(ending)
+    return tuple(sorted(known))

@@ -1,0 +1,36 @@
+"""Trivy on a folder: misconfigurations and secrets; known vulnerabilities too where the operator keeps its database,
+which is never downloaded here. Exits 0 with findings, 1 where it failed. A report without `Results` is a clean one."""
+
+from pathlib import Path
+
+from django.conf import settings
+
+from scanning.scanners.base import WHOLE, NotReady, Scanner, register
+from scanning.scanners.names import base, is_text
+
+OWN = (".trivyignore", ".trivyignore.yaml", "trivy.yaml", "trivy-secret.yaml")  # as with gitleaks
+
+
+@register
+class Trivy(Scanner):
+    name = "trivy"
+    reads = "text"
+    pace = WHOLE
+    staged = True
+
+    def check(self) -> None:
+        super().check()
+        if settings.TRIVY_CACHE and not Path(settings.TRIVY_CACHE, "db", "metadata.json").is_file():
+            raise NotReady(f"OPSSIGHT_TRIVY_CACHE names {settings.TRIVY_CACHE}, which holds no db/metadata.json.")
+
+    def fits(self, name: str) -> bool:
+        return is_text(name) and base(name) not in OWN
+
+    def command(self, files: list[str], report: Path) -> list[str]:
+        known = ["--cache-dir", settings.TRIVY_CACHE, "--skip-db-update", "--skip-java-db-update"]
+        sought = "vuln,misconfig,secret" if settings.TRIVY_CACHE else "misconfig,secret"
+        return [
+            self.program, "fs", "--format", "json", "--quiet", "--output", str(report), "--offline-scan",
+            "--skip-check-update", "--scanners", sought,
+            *(known if settings.TRIVY_CACHE else []), ".",
+        ]  # fmt: skip

@@ -1,0 +1,5 @@
+ALLOWED_HOSTS = ["ops.example", "*"]  # found
+
+
+def good(settings):
+    settings.ALLOWED_HOSTS = ["ops.example"]

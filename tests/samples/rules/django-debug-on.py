@@ -1,0 +1,3 @@
+"""No settings: a flag of some other kind."""
+
+DEBUG = True

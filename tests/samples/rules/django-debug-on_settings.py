@@ -1,0 +1,5 @@
+DEBUG = True  # found
+
+
+class Good:
+    TEMPLATE = {"debug": False}

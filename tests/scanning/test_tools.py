@@ -1,0 +1,265 @@
+"""The real tools as OpsSight calls them: the command, the exit code, what they leave, and what of it is believed."""
+
+import json
+import os
+import re
+import select
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from scanning.models import Finding, Scan, ScanState
+from scanning.scanners import toolbox
+from scanning.scanners.base import Report, registry
+from scanning.scanners.run import ToolFailed, ToolTimedOut, run, without_network
+from scanning.services import fitting, folder_asset, request_scan, request_scans, run_scan
+
+SAMPLES = Path(__file__).parent.parent / "samples"
+MINUTE = 60
+
+
+def told(monkeypatch, name: str, root: Path, files: list[str] | None = None) -> Any:
+    """The JSON that the tool leaves about all files of `root` that it fits."""
+    scanner, left = registry[name], []
+    monkeypatch.setattr(
+        type(scanner), "read", lambda self, stream, files, root: left.append(json.load(stream)) or Report([])
+    )
+    inside = sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+    run(
+        scanner, root, files or [file for file in inside if scanner.fits(file)],
+        deadline=time.monotonic() + 2 * MINUTE, alive=lambda: None,
+    )  # fmt: skip
+    return left[0]
+
+
+def test_every_rule_of_ours_finds_its_sample_and_leaves_the_rest_alone(have, monkeypatch):
+    have("semgrep")
+    folder = SAMPLES / "rules"
+    report = told(monkeypatch, "semgrep", folder)
+    found = {(r["path"], r["start"]["line"], r["check_id"].rpartition(".")[2]) for r in report["results"]}
+    meant = {
+        (path.name, number, path.stem.removesuffix("_settings"))
+        for path in folder.glob("*.py")
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if line.endswith("# found")
+    }
+    assert found == meant
+    assert report["errors"] == []
+    assert len(report["paths"]["scanned"]) == len(list(folder.glob("*.py")))
+    rules = (folder.parents[2] / "scanning" / "rules").glob("*.yml")
+    known = {line.split()[-1] for path in rules for line in path.read_text().splitlines() if "- id: " in line}
+    assert known == {rule for _, _, rule in meant}
+
+
+def test_semgrep_reads_what_its_ignore_files_and_odd_names_would_hide(have, monkeypatch, tmp_path):
+    have("semgrep")
+    bad = "import os\nos.system(name)\n"
+    (tmp_path / ".semgrepignore").write_text("*\n")
+    for name in ("tests/a.py", "-x.py", "with space/neu.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(bad)
+    report = told(monkeypatch, "semgrep", tmp_path)
+    assert {r["path"] for r in report["results"]} == {"tests/a.py", "-x.py", "with space/neu.py"}
+
+
+def test_semgrep_takes_the_operators_rules_and_their_languages(have, monkeypatch, tmp_path, settings):
+    have("semgrep")
+    rules, code = tmp_path / "rules", tmp_path / "code"
+    rules.mkdir()
+    code.mkdir()
+    (rules / "own.yml").write_text(
+        "rules: [{id: no-alert, languages: [js], severity: ERROR, message: No., pattern: alert(...)}]"
+    )
+    (code / "a.js").write_text("alert(1)\n")
+    assert not registry["semgrep"].fits("a.js")
+    settings.SEMGREP_RULES = str(rules)
+    assert registry["semgrep"].fits("a.js")
+    assert [r["path"] for r in told(monkeypatch, "semgrep", code)["results"]] == ["a.js"]
+
+
+def test_detect_secrets_finds_secrets_in_what_it_is_given(have, monkeypatch, tmp_path):
+    have("detect-secrets")
+    (tmp_path / "conf.ini").write_text('aws = "AKIAIOSFODNN7EXAMPLQ"\n')
+    (tmp_path / "a.png").write_bytes(b"\x89PNG")
+    report = told(monkeypatch, "detect-secrets", tmp_path)
+    assert [(name, found[0]["type"]) for name, found in report["results"].items()] == [("conf.ini", "AWS Access Key")]
+
+
+def test_checkov_reads_infrastructure_and_not_what_the_target_says_of_checkov(have, monkeypatch, tmp_path):
+    have("checkov")
+    (tmp_path / "Dockerfile").write_text("FROM python:latest\nUSER root\n")
+    (tmp_path / ".checkov.yaml").write_text("skip-check: [CKV_DOCKER_8]\n")
+    report = told(monkeypatch, "checkov", tmp_path)
+    failed = {check["check_id"] for check in report["results"]["failed_checks"]}
+    assert {"CKV_DOCKER_7", "CKV_DOCKER_8"} <= failed
+
+
+def test_what_checkov_can_not_parse_is_an_error_and_never_clean(db, have, tmp_path):
+    have("checkov")
+    (tmp_path / "ok.tf").write_text('variable "a" {}\n')
+    (tmp_path / "broken.tf").write_text('resource "x" {{{\n')
+    scan = request_scan(folder_asset(tmp_path), scanner="checkov", dispatch=False)
+    run_scan(scan.pk)
+    scan.refresh_from_db()
+    assert (scan.state, scan.reason) == (
+        ScanState.COMPLETED_WITH_ERRORS,
+        "broken.tf: checkov could not read it",
+    )
+
+
+@pytest.mark.parametrize(
+    ("tool", "name", "content", "rule"),
+    [
+        ("semgrep", "a.py", "import os\nos.system(name)\n", "python-os-system"),
+        ("detect-secrets", "a.ini", 'aws = "AKIAIOSFODNN7EXAMPLQ"\n', "AWS Access Key"),
+        ("checkov", "Dockerfile", "FROM python:latest\n", "CKV_DOCKER_7"),
+    ],
+)
+def test_what_a_real_tool_finds_becomes_rows_and_stays_the_same(db, have, tmp_path, tool, name, content, rule):
+    have(tool)
+    (tmp_path / name).write_text(content)
+    for new in (True, False):
+        scan = request_scan(folder_asset(tmp_path), scanner=tool, dispatch=False)
+        run_scan(scan.pk)
+        scan.refresh_from_db()
+        assert (scan.state, scan.reason, scan.files_read, scan.fixed) == (ScanState.COMPLETED, "", 1, 0)
+        assert (scan.new > 0, scan.same > 0) == (new, not new)
+    assert Finding.objects.get(rule=rule).path == name
+
+
+def test_pip_audit_that_reaches_nobody_has_failed(db, have, tmp_path, settings):
+    have("pip-audit")
+    (tmp_path / "requirements.txt").write_text("django==2.0\n")
+    settings.OSV_URL = "http://127.0.0.1:9/v1/query"
+    scan = request_scan(folder_asset(tmp_path), scanner="pip-audit", dispatch=False)
+    run_scan(scan.pk)
+    scan.refresh_from_db()
+    assert (scan.state, scan.total) == (ScanState.FAILED, 0)
+    assert "left no report" in scan.reason
+    settings.OSV_URL = ""
+    scan = request_scan(folder_asset(tmp_path), scanner="pip-audit", dispatch=False)
+    run_scan(scan.pk)
+    scan.refresh_from_db()
+    assert scan.state == ScanState.FAILED
+    assert "OPSSIGHT_OSV_URL" in scan.reason
+
+
+# --- which tools run ----------------------------------------------------------------------------------------------
+
+
+def test_by_default_every_installed_tool_that_fits_runs(db, have, tmp_path):
+    have("bandit", "detect-secrets", "checkov")
+    folder = Path(shutil.copytree(SAMPLES / "vulnerable", tmp_path / "shop"))
+    asset = folder_asset(folder)
+    assert fitting(asset) == ["bandit", "detect-secrets"]
+    (folder / "Dockerfile").write_text("FROM scratch\n")
+    assert set(fitting(asset)) == {"bandit", "detect-secrets", "checkov"}
+    assert {scan.scanner for scan in request_scans(asset, dispatch=False)} == {"bandit", "checkov", "detect-secrets"}
+    assert [scan.scanner for scan in request_scans(asset, scanners=["checkov"], dispatch=False)] == ["checkov"]
+    assert Scan.objects.count() == 3  # those that wait are asked for once
+
+
+def test_one_tool_that_fails_leaves_the_others(db, have, tmp_path, capsys):
+    have("bandit")
+    shutil.copytree(SAMPLES / "vulnerable", tmp_path / "shop")
+    with pytest.raises(SystemExit) as end:
+        call_command("scan", str(tmp_path / "shop"), "--json", "--scanners", "checkov,bandit,gitleaks,semgrep")
+    answer = json.loads(capsys.readouterr().out)
+    states = {scanner["name"]: (scanner["state"], scanner["reason"]) for scanner in answer["scanners"]}
+    assert end.value.code == 3
+    assert states["bandit"] == ("completed", "")
+    assert states["checkov"][0] == states["gitleaks"][0] == states["semgrep"][0] == "not_installed"
+    assert "make scanner NAME=checkov" in states["checkov"][1]
+    assert len(answer["findings"]) == 5
+
+
+def test_a_tool_that_does_not_fit_says_so(db, have, tmp_path, capsys):
+    have("checkov")
+    (tmp_path / "a.py").write_text("a = 1\n")
+    with pytest.raises(SystemExit):
+        call_command("scan", str(tmp_path), "--json", "--scanners", "checkov")
+    [scanner] = json.loads(capsys.readouterr().out)["scanners"]
+    assert scanner["state"] == "failed"
+    assert "holds no file that this scanner reads (Terraform, " in scanner["reason"]
+    with pytest.raises(CommandError):
+        call_command("scan", str(tmp_path), "--scanners", "checkov,nonsense")
+
+
+def test_programs_of_vendors_come_from_the_path(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(toolbox.NotInstalled, match="Put its program trivy on the PATH"):
+        toolbox.program("trivy")
+    (tmp_path / "trivy").write_text("#!/bin/sh\necho 'Version: 0.59.1'\n")
+    (tmp_path / "trivy").chmod(0o755)
+    assert toolbox.program("trivy") == tmp_path / "trivy"
+    assert toolbox.version("trivy") == "0.59.1"
+
+
+# --- tools that misbehave -----------------------------------------------------------------------------------------
+
+PRINTS_NOTHING_FOUND = '{"results": [], "errors": [], "metrics": {"./a.py": {}, "./b.py": {}}}'
+
+
+@pytest.fixture
+def instead(have, monkeypatch, tmp_path):
+    """Put a script in bandit's place and run it on two files: the report."""
+
+    def go(script: str, *, seconds: float = 20) -> Report:
+        program = tmp_path / "bandit"
+        program.write_text(f"#!/bin/sh\nreport=$5\n{script}\n")
+        program.chmod(0o755)
+        monkeypatch.setattr(toolbox, "program", lambda name: program)
+        target = tmp_path / "target"
+        target.mkdir(exist_ok=True)
+        for name in ("a.py", "b.py"):
+            (target / name).write_text("")
+        deadline = time.monotonic() + seconds
+        return run(registry["bandit"], target, ["a.py", "b.py"], deadline=deadline, alive=lambda: None)
+
+    return go
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_children_of_a_tool_end_with_it(instead, tmp_path, ends):
+    """The child holds a pipe open for as long as it lives; the tool ends by itself, or is ended."""
+    pipe, started = tmp_path / "pipe", tmp_path / "started"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    script = f"(: >{started}; exec sleep 600) >{pipe} &\nwhile [ ! -e {started} ]; do :; done\n"
+    if ends:
+        assert instead(script + f"echo '{PRINTS_NOTHING_FOUND}' > \"$report\"").files == {"a.py", "b.py"}
+    else:
+        with pytest.raises(ToolTimedOut):
+            instead(script + "exec sleep 600", seconds=0.5)
+    assert started.exists()
+    assert select.select([reader], [], [], 10)[0]
+    assert os.read(reader, 1) == b""  # no writer is left
+    os.close(reader)
+
+
+def test_a_tool_that_eats_memory_is_stopped_and_says_so(instead, settings):
+    settings.SCAN_MEMORY = 256
+    with pytest.raises(ToolFailed, match=r"exit code 3(.|\n)*OPSSIGHT_SCAN_MEMORY"):
+        instead(f"{sys.executable} -c 'x = bytearray(600_000_000)' || exit 3")
+
+
+def test_a_tool_knows_nothing_of_our_secrets(instead, monkeypatch):
+    monkeypatch.setenv("OPSSIGHT_SECRET_KEY", "not for scanners")
+    with pytest.raises(ToolFailed) as failure:
+        instead("env; exit 9")
+    assert "OPSSIGHT" not in str(failure.value)
+    assert "not for scanners" not in str(failure.value)
+    assert "HOME=/tmp/opssight-scan-" in str(failure.value) or "/opssight-scan-" in str(failure.value)
+
+
+def test_a_tool_has_no_network_where_it_can_be_taken_away(instead):
+    if not without_network():
+        pytest.skip("this machine lets nobody like us take the network from a process")
+    with pytest.raises(ToolFailed) as failure:
+        instead("cat /proc/net/dev; exit 9")
+    assert re.findall(r"(\w+): ", str(failure.value).partition("exit code 9: ")[2]) == ["lo"]
