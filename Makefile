@@ -29,7 +29,7 @@ help: ## list these targets
 install: .venv/.requirements ## make .venv with the pinned packages, and install the default scanner
 	@$(call STEP,scanner    bandit      ) { $(call SCANNER,bandit); }
 
-scanner: .venv/.requirements ## install another scanner NAME=semgrep|pip-audit|detect-secrets|checkov|safety
+scanner: .venv/.requirements ## install another scanner NAME=semgrep|pip-audit|detect-secrets|checkov|safety|gitleaks|trivy
 	@$(call STEP,scanner    installed   ) { $(call SCANNER,$(NAME)); }
 
 run: install ## install, then start OpsSight [PORT=8000] [BIND=127.0.0.1] [TARGET=/folder/to/scan]

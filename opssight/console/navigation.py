@@ -20,6 +20,7 @@ PLACES = {
     "scans": "findings",
     "scan": "findings",
     "scan-progress": "findings",
+    "scanners": "findings",
     "controls": "controls",
     "control": "controls",
     "trail": "trail",
@@ -42,6 +43,7 @@ ASKS = {
     "findings": "findings:read",
     "scans": "scans:read",
     "scan": "scans:create",
+    "tools": "scanners:read",
     "controls": "controls:read",
     "trail": "trail:read",
     "report": "trail:report",
@@ -68,6 +70,7 @@ class Shell:
     findings: bool = False
     scans: bool = False
     scan: bool = False
+    tools: bool = False
     controls: bool = False
     trail: bool = False
     report: bool = False

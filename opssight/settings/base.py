@@ -65,6 +65,7 @@ INSTALLED_APPS = [
     "scanning.apps.ScanningConfig",
     "scanning.imports.apps.ImportsConfig",
     "scanning.triage.apps.TriageConfig",
+    "scanning.tools.apps.ToolsConfig",
     "compliance.apps.ComplianceConfig",
 ]
 
@@ -255,6 +256,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_ROUTES = {
     "scanning.tasks.run_scan": {"queue": "scans"},
+    "scanning.tools.tasks.install": {"queue": "scans"},  # where the tools are to run
     "audit.sealing.tasks.seal_trail": {"queue": "seal"},
 }
 CELERY_TIMEZONE = "UTC"
@@ -395,6 +397,12 @@ SEMGREP_RULES = env.text("OPSSIGHT_SEMGREP_RULES", "")
 SAFETY_DB = env.text("OPSSIGHT_SAFETY_DB", "")
 TRIVY_CACHE = env.text("OPSSIGHT_TRIVY_CACHE", "")
 OSV_URL = env.text("OPSSIGHT_OSV_URL", "")
+# Vendors' programs come from these files, or from the vendors where that is allowed: scanning/scanners/vendors.py.
+SCANNER_ARCHIVES = {
+    "gitleaks": env.text("OPSSIGHT_GITLEAKS_ARCHIVE", ""),
+    "trivy": env.text("OPSSIGHT_TRIVY_ARCHIVE", ""),
+}
+SCANNER_DOWNLOADS = env.boolean("OPSSIGHT_SCANNER_DOWNLOADS", False)
 
 LOG_FORMAT = env.choice("OPSSIGHT_LOG_FORMAT", ["json", "human"], "human" if sys.stderr.isatty() else "json")
 LOGGING = {

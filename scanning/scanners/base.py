@@ -1,5 +1,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, ClassVar, TypeVar
 
@@ -63,6 +64,10 @@ class Scanner:
     def check(self) -> None:
         """toolbox.NotInstalled or NotReady where it can't run."""
         toolbox.program(self.name)
+
+    def data_at(self) -> datetime | None:
+        """How old what it knows is, where it reads that from a file of the operator's."""
+        return None
 
     def fits(self, name: str) -> bool:
         """Whether it reads the file of this name, relative to its root."""

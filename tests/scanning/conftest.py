@@ -1,5 +1,4 @@
 import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,7 +31,7 @@ def have(monkeypatch, tmp_path_factory) -> Callable[..., None]:
                 patch.setattr(toolbox.env, "HOME", HOME)
                 try:
                     folder = toolbox.install(name).parent.parent
-                except (OSError, subprocess.CalledProcessError) as error:
+                except (OSError, toolbox.InstallFailed) as error:
                     missing(f"{name} can't be installed: {error}")
             (home / "scanners" / folder.name).symlink_to(folder)
         monkeypatch.setattr(toolbox.env, "HOME", home)
