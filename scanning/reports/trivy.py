@@ -1,5 +1,5 @@
 """Trivy's JSON: schema 2, and the bare list (or null: nothing found) of before. Excerpts of secrets are left out, as
-trivy shows the neighbours of what it masks; those of misconfigurations show whole resources with all they are set to."""
+trivy shows the neighbours of what it masks; misconfigurations show resources with all they are set to."""
 
 from typing import BinaryIO
 

@@ -154,9 +154,8 @@ def stored() -> str:
 @pytest.mark.parametrize("tool", ["gitleaks", "trivy"])
 def test_secrets_are_found_and_stand_in_no_row(db, have, tmp_path, tool):
     have(tool)
-    (tmp_path / "app.ini").write_text(
-        f"password = hunter2-beside\nfirst={TOKENS[0]}\nother={TOKENS[1]}\nb=hunter3-beside\n"
-    )
+    lines = ["password = hunter2-beside", f"first={TOKENS[0]}", f"other={TOKENS[1]}", "b=hunter3-beside"]
+    (tmp_path / "app.ini").write_text("\n".join(lines))
     scan = scanned(tool, tmp_path)
     assert (scan.state, scan.reason, scan.new) == (ScanState.COMPLETED, "", 2)
     assert scan.scanner_version == {"gitleaks": "8.30.1", "trivy": "0.59.1"}[tool]

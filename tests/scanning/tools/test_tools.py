@@ -246,7 +246,7 @@ def published(monkeypatch, settings, tmp_path):
     def put(content: bytes, digest: str = "") -> None:
         (tmp_path / "gitleaks.tar.gz").write_bytes(content)
         archive = ("gitleaks.tar.gz", digest or hashlib.sha256(content).hexdigest())
-        release = vendors.Release("8.30.1", "https://127.0.0.1:9/", {m: archive for m in ("x86_64", "aarch64")})
+        release = vendors.Release("8.30.1", "https://127.0.0.1:9/", dict.fromkeys(("x86_64", "aarch64"), archive))
         monkeypatch.setitem(vendors.RELEASES, "gitleaks", release)
         settings.SCANNER_ARCHIVES = {"gitleaks": str(tmp_path / "gitleaks.tar.gz"), "trivy": ""}
 
