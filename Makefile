@@ -66,11 +66,11 @@ lint: .venv/.requirements-dev ## check style, types, templates, layers, migratio
 openapi: .venv/.requirements ## write the API's OpenAPI description anew
 	@home=$$(mktemp -d); trap 'rm -rf "$$home"' EXIT; OPSSIGHT_HOME="$$home" $(PY) manage.py openapi
 
-bench: .venv/.requirements ## measure clean clone to first finding, the API beside a bare view, rights beside guardian, the trail at size
+bench: .venv/.requirements ## measure clean clone to first finding, the API beside a bare view, rights beside guardian, a scan beside its tool, the trail at size
 	@$(PYTHON) tests/bench/first_finding.py
 	@home=$$(mktemp -d); trap 'rm -rf "$$home"' EXIT; OPSSIGHT_TEST_HOME="$$home" $(PY) tests/bench/api.py; $(PY) tests/bench/access.py; \
 	  $(PY) tests/bench/imports.py; $(PY) tests/postgres.py $(PY) tests/bench/imports.py; \
-	  OPSSIGHT_TEST_HOME="$$home" $(PY) tests/bench/sign_in.py
+	  $(PY) tests/bench/scanners.py; OPSSIGHT_TEST_HOME="$$home" $(PY) tests/bench/sign_in.py
 	@for bench in save seal verify lists report; do $(PY) tests/bench/trail_$$bench.py; $(PY) tests/postgres.py $(PY) tests/bench/trail_$$bench.py; done
 
 # In the data folder, as nothing of it runs outside the browser tests; the lock file holds its digest.

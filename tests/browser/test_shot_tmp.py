@@ -1,0 +1,2 @@
+def test_shot(olga, look):
+    pass
