@@ -31,7 +31,8 @@ class NotReady(Exception):
 class Pace:
     """How much of a target one run of a tool reads: start-up costs, and so does waiting for the first results.
 
-    A part is four times the one before, from `first` bytes up to `most`. `files` keeps the command line far below what a system allows.
+    A part is four times the one before, from `first` bytes up to `most`. `files` keeps the command line far below what
+    a system allows.
     """
 
     first: int

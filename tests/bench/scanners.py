@@ -30,8 +30,8 @@ from history import keep
 
 from scanning.models import Asset, Scan, ScanState
 from scanning.scanners import toolbox
-from scanning.scanners.base import registry
 from scanning.scanners.bandit import NO_EXCLUSION
+from scanning.scanners.base import registry
 from scanning.services import folder_asset, request_scan, run_scan
 from scanning.targets import survey
 
@@ -81,7 +81,8 @@ def main() -> None:
         ratio = our_clock / clock
         keep(
             "scanners", tool="bandit", database=connection.vendor, files=len(files), findings=first.new,
-            parts=first.parts_total, alone_s=clock, through_s=our_clock, alone_cpu_s=cpu, through_cpu_s=our_cpu, ratio=ratio,
+            parts=first.parts_total, alone_s=clock, through_s=our_clock, alone_cpu_s=cpu, through_cpu_s=our_cpu,
+            ratio=ratio,
         )  # fmt: skip
         print(
             f"bandit, {len(files)} files, {first.parts_total} parts, {first.new} findings, {connection.vendor}\n"

@@ -83,6 +83,20 @@ def test_semgrep_takes_the_operators_rules_and_their_languages(have, monkeypatch
     assert [r["path"] for r in told(monkeypatch, "semgrep", code)["results"]] == ["a.js"]
 
 
+def test_findings_of_semgrep_have_their_code_and_a_secret_in_it_is_masked(db, have, tmp_path):
+    have("semgrep")
+    (tmp_path / "a.py").write_text("import os\n\nos.system(one)\nos.system(two)\n")
+    (tmp_path / "settings.py").write_text('SECRET_KEY = "very-secret-key-1"\n')
+    scan = request_scan(folder_asset(tmp_path), scanner="semgrep", dispatch=False)
+    run_scan(scan.pk)
+    rows = Finding.objects.filter(path="a.py").order_by("line")
+    assert [f.code_lines() for f in rows] == [[(3, "os.system(one)", True)], [(4, "os.system(two)", True)]]
+    assert Finding.objects.get(path="settings.py").code == '1 SECRET_KEY = "********"'
+    (tmp_path / "a.py").write_text("import os\nos.system(two)\n")
+    run_scan(request_scan(folder_asset(tmp_path), scanner="semgrep", dispatch=False).pk)
+    assert [f.pk for f in Finding.objects.unresolved().filter(path="a.py")] == [rows[1].pk]
+
+
 def test_detect_secrets_finds_secrets_in_what_it_is_given(have, monkeypatch, tmp_path):
     have("detect-secrets")
     (tmp_path / "conf.ini").write_text('aws = "AKIAIOSFODNN7EXAMPLQ"\n')

@@ -1,2 +1,0 @@
-def test_shot(olga, look):
-    pass
