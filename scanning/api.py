@@ -1,4 +1,5 @@
 from typing import Any
+from uuid import UUID
 
 import django_filters
 from django.db.models import F, QuerySet
@@ -100,6 +101,7 @@ class ScanFilter(FilterSet):
 class FindingFilter(FilterSet):
     asset = UidFilter(field_name="asset__uid")
     scan = UidFilter(field_name="last_scan__uid")
+    raised_by = django_filters.UUIDFilter(method="new_in", help_text="New in this scan, or reopened by it.")
     scanner = django_filters.CharFilter()
     status = ChoiceIn(choices=choices(Status))
     severity = django_filters.BaseInFilter(method="by_severity")
@@ -114,6 +116,11 @@ class FindingFilter(FilterSet):
         if unknown:
             raise serializers.ValidationError({name: f"is one or more of {', '.join(known)}."})
         return queryset.filter(severity__in=[known[word] for word in words])
+
+    def new_in(self, queryset: Any, name: str, uid: UUID) -> QuerySet[Finding]:
+        scan = Scan.objects.filter(uid=uid).first()
+        found: QuerySet[Finding] = queryset.raised_by(scan) if scan else queryset.none()
+        return found
 
     def search(self, queryset: Any, name: str, text: str) -> QuerySet[Finding]:
         found: QuerySet[Finding] = queryset.matching(text)

@@ -10,6 +10,7 @@ from django.utils import timezone
 from guardian.managers import GroupObjectPermissionManager, UserObjectPermissionManager
 from guardian.models import GroupObjectPermissionBase, UserObjectPermissionBase
 
+from audit.models import AuditEntry
 from opssight.kernel.access import GuardedQuerySet
 from opssight.kernel.ids import new_uid
 from opssight.kernel.jobs import Job, State
@@ -296,6 +297,19 @@ class FindingQuerySet(GuardedQuerySet["Finding"]):
 
     def fixed_since(self, at: datetime) -> Self:
         return self.filter(status=Status.FIXED, fixed_at__gte=at)
+
+    def raised_by(self, scan: "Scan") -> Self:
+        """New in this run, or reopened in its time: as many as it counted, or more where another run was at work.
+
+        The trail knows when a finding was reopened; the row, only how it stands.
+        """
+        of_its_tool = self.filter(asset=scan.asset_id, scanner=scan.scanner)
+        if not scan.reopened and scan.attempts < 2:  # a second attempt counts what the first reopened as the same
+            return of_its_tool.filter(first_scan=scan)
+        told = AuditEntry.objects.filter(
+            event="findings:reopened", timestamp__gte=scan.started_at, timestamp__lte=scan.finished_at or timezone.now()
+        )
+        return of_its_tool.filter(models.Q(first_scan=scan) | models.Q(pk__in=told.values("object_id")))
 
     def matching(self, text: str) -> Self:
         """Title, rule, path, or the label F-123."""

@@ -2,10 +2,11 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from opssight.kernel.access import check
@@ -15,11 +16,13 @@ from scanning import events as scan_events
 from scanning import findings, reports
 from scanning.imports import events
 from scanning.imports.models import Change, Import
-from scanning.models import Asset, Finding, Scan, ScanState, Status
+from scanning.models import Asset, Finding, Scan, ScanState, Severity, Status
 
 COUNTS = ("new", "same", "fixed", "reopened")
 BATCH = 500
 CHUNK = 1 << 20
+MAX_TOLD = 1000  # findings that the answer to a trial lists
+TOLD_OF_RAISED = ("scanner", "rule", "title", "severity", "path", "line", "cwe", "help_url", "fingerprint")
 
 
 NOTHING_READ = (
@@ -39,10 +42,14 @@ class NotUndone(Refusal):
 
 @dataclass(frozen=True)
 class Diff:
-    """What a report came to, or would: findings by what became of them. `row` is None after a trial."""
+    """What a report came to, or would: findings by what became of them.
+
+    After a trial `row` is None, and `raised` holds what would be new or reopened, most severe first, cut at MAX_TOLD.
+    """
 
     row: Import | None
     scans: list[Scan]
+    raised: list[dict[str, Any]] = field(default_factory=list)
 
     def counts(self) -> dict[str, int]:
         return {name: sum(getattr(scan, name) for scan in self.scans) for name in COUNTS}
@@ -75,9 +82,17 @@ def import_report(
         raise Unusable(str(error)) from None
     with transaction.atomic():
         scans = _take(row, runs)
-        if dry_run:
-            transaction.set_rollback(True)
-    return Diff(None if dry_run else row, scans)
+        if not dry_run:
+            return Diff(row, scans)
+        raised = _raised(row, scans)
+        transaction.set_rollback(True)
+    return Diff(None, scans, raised)
+
+
+def _raised(row: Import, scans: list[Scan]) -> list[dict[str, Any]]:
+    reopened = row.changes.filter(status=Status.FIXED, became=Status.OPEN).values("finding")
+    rows = Finding.objects.filter(Q(first_scan__in=scans) | Q(pk__in=reopened)).order_by("-severity", "path", "pk")
+    return [{**told, "severity": Severity(told["severity"]).word} for told in rows.values(*TOLD_OF_RAISED)[:MAX_TOLD]]
 
 
 def _digest(file: BinaryIO) -> str:
