@@ -48,6 +48,7 @@ BUILTIN: dict[str, tuple[str, str, tuple[str, ...], set[str]]] = {
             "access:explain",
             "assets:read",
             "assignments:read",
+            "bulk-log:read",
             "checkpoints:read",
             "collections:read",
             "comments:read",

@@ -224,9 +224,9 @@ class FindingViewSet(Resource, List, Retrieve):
     @action(detail=True, methods=["post"])
     def owner(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Make it somebody's, who must be able to see it, or nobody's."""
-        asked = NewOwner(data=request.data)
+        finding, asked = self.get_object(), NewOwner(data=request.data)
         asked.is_valid(raise_exception=True)
-        finding, uid = self.get_object(), asked.validated_data["owner"]
+        uid = asked.validated_data["owner"]
         ownership.assign(finding, uid and ownership.person(uid=uid), by=request.user)
         return Response(self.get_serializer(self.get_object()).data)
 
@@ -234,9 +234,9 @@ class FindingViewSet(Resource, List, Retrieve):
     @action(detail=True, methods=["post"])
     def tags(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Put tags on, take others off. `Needs Review` and `needs-review` are the same."""
-        asked = TagChange(data=request.data)
+        finding, asked = self.get_object(), TagChange(data=request.data)
         asked.is_valid(raise_exception=True)
-        ownership.retag(self.get_object(), by=request.user, **asked.validated_data)
+        ownership.retag(finding, by=request.user, **asked.validated_data)
         return Response(self.get_serializer(self.get_object()).data)
 
 

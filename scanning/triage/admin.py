@@ -28,10 +28,10 @@ class CommentAdmin(ReadOnly):
 
 @admin.register(BulkAction)
 class BulkActionAdmin(ReadOnly):
-    resource = "bulk-actions"
+    resource = "bulk-log"
     task = "Code and findings"
-    list_display = ["done_at", "kind", "said", "changed", "left_count", "undone_at"]
+    list_display = ["done_at", "done_by", "kind", "said", "changed", "left_count", "undone_at"]
     list_filter = ["kind", "status"]
-    list_select_related = ["owner"]
+    list_select_related = ["done_by", "owner"]
     search_fields = ["reason", "word"]
     ordering = ["-id"]

@@ -98,6 +98,8 @@ def run(action: BulkAction, *, by: Any, keys: Iterable[int] = (), uids: Iterable
 def _prepare(action: BulkAction, by: Any) -> None:
     match action.kind:
         case Kind.DECIDE:
+            if action.status not in Status.values:
+                raise services.Incomplete("Say what they are.")
             action.reason = action.reason.strip()
             services.complete(action.status, action.reason, action.until, action.original)
             action.until = action.until if action.status == Status.ACCEPTED else None
@@ -186,19 +188,8 @@ def _assign(action: BulkAction, rows: Sequence[Finding], left: Left) -> list[Bul
         else:
             fit.append(finding)
     changes = [_before(action, finding) for finding in fit]
-    give(fit, {finding.pk: action.owner for finding in fit})
+    ownership.give(fit, {finding.pk: action.owner for finding in fit})
     return changes
-
-
-def give(rows: Sequence[Finding], owners: dict[int, Any]) -> None:
-    """Each finding to the owner that its key names; locked by the caller."""
-    was = {finding.pk: finding.owner_id for finding in rows}
-    for finding in rows:
-        finding.owner = owners[finding.pk]
-    with bulk_write():
-        Finding.objects.bulk_update(rows, ["owner"])
-        told = ((finding, {"owner": [was[finding.pk], finding.owner_id]}) for finding in rows)
-        bulk_record(events.FINDING_ASSIGNED, told)
 
 
 def _tag(action: BulkAction, rows: Sequence[Finding], left: Left) -> list[BulkChange]:
@@ -229,13 +220,13 @@ def _untag(action: BulkAction, rows: Sequence[Finding], left: Left) -> list[Bulk
 
 def put_on(word: str, rows: Sequence[Finding]) -> list[Tag]:
     tags = Tag.objects.bulk_create([Tag(finding=finding, word=word) for finding in rows])
-    bulk_record(events.FINDING_TAGGED, ((finding, {"tag": ["", word]}) for finding in rows))
+    bulk_record(events.FINDING_TAGGED, ((finding, {"tags": ["", word]}) for finding in rows))
     return tags
 
 
 def take_off(word: str, rows: Sequence[Finding]) -> None:
     Tag.objects.filter(finding__in=rows, word=word).delete()
-    bulk_record(events.FINDING_TAGGED, ((finding, {"tag": [word, ""]}) for finding in rows))
+    bulk_record(events.FINDING_TAGGED, ((finding, {"tags": [word, ""]}) for finding in rows))
 
 
 def _with(word: str, rows: Sequence[Finding]) -> set[int]:

@@ -1,14 +1,14 @@
 """Whose a finding is, and the short words on it."""
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.db import transaction
 
 from accounts.models import User, normalise_email
 from opssight.kernel.access import check
-from opssight.kernel.events import bulk_record
+from opssight.kernel.events import bulk_record, bulk_write
 from scanning.models import Finding
 from scanning.triage import events, notices
 from scanning.triage.models import Tag
@@ -62,11 +62,20 @@ def assign(finding: Finding, owner: User | None, *, by: Any) -> Finding:
         raise Incomplete(CANNOT_SEE)
     if finding.owner_id == (owner and owner.pk):
         return finding
-    finding.owner = owner
-    finding.save(update_fields=["owner"])
-    events.FINDING_ASSIGNED.emit(target=finding, owner=owner and str(owner.uid))
+    give([finding], {finding.pk: owner})
     notices.assigned(finding, by)
     return finding
+
+
+def give(rows: Sequence[Finding], owners: dict[int, Any]) -> None:
+    """Each finding to the owner that its key names; locked by the caller."""
+    was = {finding.pk: finding.owner_id for finding in rows}
+    for finding in rows:
+        finding.owner = owners[finding.pk]
+    with bulk_write():
+        Finding.objects.bulk_update(rows, ["owner"])
+        told = ((finding, {"owner": [was[finding.pk], finding.owner_id]}) for finding in rows)
+        bulk_record(events.FINDING_ASSIGNED, told)
 
 
 @transaction.atomic

@@ -5,3 +5,4 @@ from scanning.triage.models import BulkAction, Comment, Decision
 register("decisions", Decision, ["read", "approve"], unit="asset__unit", granted_on="asset")
 register("comments", Comment, ["read", "create"], unit="asset__unit", granted_on="asset")
 register("bulk-actions", BulkAction, ["read"], own="done_by")
+register("bulk-log", BulkAction, ["read"])  # everybody's

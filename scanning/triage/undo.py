@@ -103,7 +103,7 @@ def _unask(action: BulkAction, changes: Sequence[BulkChange]) -> int:
 
 def _unassign(action: BulkAction, changes: Sequence[BulkChange]) -> int:
     back = [change for change in changes if change.finding.owner_id == action.owner_id]
-    bulk.give([change.finding for change in back], {change.finding_id: change.owner for change in back})
+    ownership.give([change.finding for change in back], {change.finding_id: change.owner for change in back})
     return len(back)
 
 

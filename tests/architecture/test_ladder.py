@@ -144,6 +144,7 @@ def test_resources_and_their_actions():
         "assets": ("read", "create", "update"),
         "assignments": ("read", "create", "update", "delete"),
         "bulk-actions": ("read",),
+        "bulk-log": ("read",),
         "checkpoints": ("read",),
         "collections": ("read", "create", "update"),
         "comments": ("read", "create"),

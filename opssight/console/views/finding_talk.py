@@ -33,11 +33,12 @@ TOLD_BY_ROWS = {
 
 @dataclass(frozen=True)
 class Moment:
-    """A row of the time line: a "decision", a "comment" or an "entry" of the trail."""
+    """A row of the time line: a "decision", a "comment" or an "entry" of the trail, in words where it has its own."""
 
     at: datetime
     kind: str
     row: Any
+    said: str = ""
 
 
 def told(request: HttpRequest, finding: Finding) -> dict[str, Any]:
@@ -50,7 +51,7 @@ def told(request: HttpRequest, finding: Finding) -> dict[str, Any]:
     line = [
         *(Moment(row.decided_at, "decision", row) for row in decisions),
         *(Moment(row.written_at, "comment", row) for row in spoken),
-        *(Moment(entry.timestamp, "entry", entry) for entry in _entries(user, finding, most)),
+        *_entries(user, finding, most),
     ]
     line.sort(key=lambda moment: moment.at, reverse=True)
     waiting = next((row for row in decisions if row.is_waiting), None)
@@ -71,12 +72,20 @@ def _is_panel(request: HttpRequest) -> bool:
     return bool(request.htmx) or "open" in request.GET  # type: ignore[attr-defined]
 
 
-def _entries(user: Any, finding: Finding, most: int) -> list[AuditEntry]:
+def _entries(user: Any, finding: Finding, most: int) -> list[Moment]:
     """Of the trail, for those who may read it; without what the decisions and comments beside it say."""
     found = AuditEntry.objects.permitted(user, "trail:read").about(finding).select_related("personal")
     entries = list(found.order_by("-timestamp", "-id")[: 2 * most])
     spoken = {entry.request_id for entry in entries if entry.event in TOLD_BY_ROWS and entry.request_id}
-    return [entry for entry in entries if entry.event not in TOLD_BY_ROWS and entry.request_id not in spoken][:most]
+    shown = [entry for entry in entries if entry.event not in TOLD_BY_ROWS and entry.request_id not in spoken][:most]
+    owners = {entry.pk: entry.old_and_new.get("owner") for entry in shown if entry.event == "findings:assigned"}
+    people = User.objects.in_bulk({pk for pair in owners.values() for pk in pair or () if pk})
+    return [Moment(entry.timestamp, "entry", entry, _from_to(owners.get(entry.pk), people)) for entry in shown]
+
+
+def _from_to(owners: Any, people: dict[int, User]) -> str:
+    """Who owned it and who does; the trail keeps the keys of accounts, and no names."""
+    return " → ".join(str(people.get(pk, "a gone account")) if pk else "nobody" for pk in owners or ())
 
 
 def narrowed(rows: FindingQuerySet, asked: Asked, user: Any) -> FindingQuerySet:

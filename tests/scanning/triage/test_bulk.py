@@ -269,6 +269,8 @@ def test_the_console_asks_once_more_and_offers_the_way_back(client_for, ana, thr
     chosen = {"finding": named(three[:2]), "query": "status=open", "count": 2}
     refused = client.post("/bulk-actions", {**chosen, "kind": "decide", "status": "fixed", "reason": ""})
     assert (refused.status_code, "Give a reason" in refused.content.decode()) == (400, True)
+    vague = client.post("/bulk-actions", {**chosen, "kind": "decide", "status": "", "reason": WHY})
+    assert (vague.status_code, "Say what they are" in vague.content.decode()) == (400, True)
     done = client.post("/bulk-actions", {**chosen, "kind": "decide", "status": "fixed", "reason": WHY}, follow=True)
     assert done.redirect_chain == [("/findings?status=open", 302)]
     assert "2 findings set to fixed" in done.content.decode()

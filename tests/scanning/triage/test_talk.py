@@ -43,6 +43,9 @@ def test_an_owner_is_a_person_who_may_see_it(ana, finding, dev, eve, client_for)
     assert [(sent.to, finding.label in sent.subject) for sent in mail.outbox] == [([dev.email], True)]
     assert post(ana, path, owner=None).json()["owner"] is None
     assert AuditEntry.objects.filter(event="findings:assigned").count() == 2
+    page = ana.get(finding.get_absolute_url()).content.decode()
+    assert "nobody → Dev" in page
+    assert "Dev → nobody" in page
 
 
 def test_an_owner_who_left_shows(ana, finding, dev, olga):
@@ -83,6 +86,7 @@ def test_a_finding_has_at_most_twenty_tags(ana, finding):
     assert len(set(finding.tags.values_list("word", flat=True))) == 20
     entry = AuditEntry.objects.filter(event="findings:tagged").latest("id")
     assert entry.resource_id == str(finding.uid)
+    assert entry.old_and_new["tags"][1].startswith("one-more, t1, t10")
 
 
 def test_readers_comment_and_the_owner_hears_of_it(finding, dev, adam, eve, ana, client_for):
