@@ -59,9 +59,9 @@ class ScanAdmin(ReadOnly):
 class FindingAdmin(ReadOnly):
     resource = "findings"
     task = "Code and findings"
-    list_display = ["label", "severity", "title", "asset", "place", "status", "first_seen_at", "due_at"]
+    list_display = ["label", "severity", "title", "asset", "place", "status", "owner", "first_seen_at", "due_at"]
     list_filter = ["status", "severity", "asset"]
     console = "finding"
-    list_select_related = ["asset"]
-    search_fields = ["title", "rule", "path"]
+    list_select_related = ["asset", "owner"]
+    search_fields = ["title", "rule", "path", "tags__word"]
     ordering = ["-severity", "id"]

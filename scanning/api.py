@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import django_filters
@@ -19,6 +19,8 @@ from opssight.kernel.rest.views import List, Resource, Retrieve, Update, accepte
 from rbac.models import Unit
 from scanning import services
 from scanning.models import Asset, Finding, Scan, ScanState, Severity, Status
+from scanning.triage import ownership
+from scanning.triage.models import Tag
 
 
 class PermittedUnit(serializers.SlugRelatedField[Unit]):
@@ -75,15 +77,26 @@ class FindingSerializer(StrictModelSerializer):
     label = serializers.CharField(read_only=True)  # type: ignore[assignment]  # DRF's metaclass takes it
     first_scan = serializers.UUIDField(source="first_scan_uid", read_only=True)
     last_scan = serializers.UUIDField(source="last_scan_uid", read_only=True)
+    owner = serializers.UUIDField(source="owner_uid", read_only=True, allow_null=True)
+    tags = serializers.SlugRelatedField[Tag](slug_field="word", many=True, read_only=True)
 
     class Meta:
         model = Finding
         fields = [
             "uid", "label", "asset", "scanner", "rule", "title", "description", "severity", "confidence", "cwe", "path",
             "line", "code", "help_url", "fingerprint", "status", "first_seen_at", "last_seen_at", "first_scan",
-            "last_scan", "due_at", "fixed_at",
+            "last_scan", "due_at", "fixed_at", "owner", "tags",
         ]  # fmt: skip
         read_only_fields = fields
+
+
+class NewOwner(StrictSerializer):
+    owner = serializers.UUIDField(allow_null=True, help_text="A person who may see it; null for nobody.")
+
+
+class TagChange(StrictSerializer):
+    add = serializers.ListField(child=Text(max_length=200), default=list, max_length=20)
+    remove = serializers.ListField(child=Text(max_length=200), default=list, max_length=20)
 
 
 class AssetFilter(FilterSet):
@@ -107,6 +120,10 @@ class FindingFilter(FilterSet):
     severity = django_filters.BaseInFilter(method="by_severity")
     rule = django_filters.CharFilter()
     due_before = django_filters.IsoDateTimeFilter(field_name="due_at", lookup_expr="lt")
+    owner = django_filters.CharFilter(method="by_owner", help_text="A person's uid; `me`, or `none` for nobody's.")
+    tag = django_filters.BaseInFilter(
+        field_name="tags__word", method="by_tag", help_text="With one of these tags at least."
+    )
     seen_since = django_filters.IsoDateTimeFilter(field_name="last_seen_at", lookup_expr="gte")
     q = django_filters.CharFilter(method="search")
 
@@ -121,6 +138,17 @@ class FindingFilter(FilterSet):
         scan = Scan.objects.filter(uid=uid).first()
         found: QuerySet[Finding] = queryset.raised_by(scan) if scan else queryset.none()
         return found
+
+    def by_owner(self, queryset: Any, name: str, whose: str) -> QuerySet[Finding]:
+        if whose in ("me", "none"):
+            return cast("QuerySet[Finding]", queryset.owned_by(self.request.user if whose == "me" else None))
+        try:
+            return cast("QuerySet[Finding]", queryset.filter(owner__uid=UUID(whose)))
+        except ValueError:
+            raise serializers.ValidationError({name: "is a person's uid, me, or none."}) from None
+
+    def by_tag(self, queryset: Any, name: str, words: list[str]) -> QuerySet[Finding]:
+        return cast("QuerySet[Finding]", queryset.tagged(map(ownership.normal, words)))
 
     def search(self, queryset: Any, name: str, text: str) -> QuerySet[Finding]:
         found: QuerySet[Finding] = queryset.matching(text)
@@ -186,10 +214,36 @@ class FindingViewSet(Resource, List, Retrieve):
     resource = "findings"
     # Three columns instead of three whole rows beside each finding.
     queryset = Finding.objects.annotate(
-        asset_uid=F("asset__uid"), first_scan_uid=F("first_scan__uid"), last_scan_uid=F("last_scan__uid")
-    )
+        asset_uid=F("asset__uid"),
+        first_scan_uid=F("first_scan__uid"),
+        last_scan_uid=F("last_scan__uid"),
+        owner_uid=F("owner__uid"),
+    ).prefetch_related("tags")
     serializer_class = FindingSerializer
     filterset_class = FindingFilter
+
+    @classmethod
+    def permission_for(cls, action: str) -> str:
+        return "findings:triage" if action in ("owner", "tags") else super().permission_for(action)
+
+    @extend_schema(request=NewOwner, responses=FindingSerializer)
+    @action(detail=True, methods=["post"])
+    def owner(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Make it somebody's, who must be able to see it, or nobody's."""
+        finding, asked = self.get_object(), NewOwner(data=request.data)
+        asked.is_valid(raise_exception=True)
+        uid = asked.validated_data["owner"]
+        ownership.assign(finding, uid and ownership.person(uid=uid), by=request.user)
+        return Response(self.get_serializer(self.get_object()).data)
+
+    @extend_schema(request=TagChange, responses=FindingSerializer)
+    @action(detail=True, methods=["post"])
+    def tags(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Put tags on, take others off. `Needs Review` and `needs-review` are the same."""
+        finding, asked = self.get_object(), TagChange(data=request.data)
+        asked.is_valid(raise_exception=True)
+        ownership.retag(finding, by=request.user, **asked.validated_data)
+        return Response(self.get_serializer(self.get_object()).data)
 
 
 routes = [("assets", AssetViewSet), ("scans", ScanViewSet), ("findings", FindingViewSet)]

@@ -21,5 +21,6 @@ class ScanningConfig(AppConfig):
             Finding,
             plain=("scanner", "fingerprint", "rule", "title", "description", "confidence", "path", "help_url"),
             ignore=("line", "code", "last_seen_at", "last_scan"),
+            beside=("tags", "acceptance"),
             reads_too=True,
         )

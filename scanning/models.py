@@ -295,6 +295,14 @@ class FindingQuerySet(GuardedQuerySet["Finding"]):
     def due_soon(self, *, at: datetime) -> Self:
         return self.unresolved().filter(due_at__gte=at, due_at__lt=at + SOON)
 
+    def owned_by(self, user: Any) -> Self:
+        """Of one person; of nobody for None."""
+        return self.filter(owner=user)
+
+    def tagged(self, words: Iterable[str]) -> Self:
+        """With one of them at least."""
+        return self.filter(pk__in=Finding.objects.filter(tags__word__in=list(words)).values("pk"))
+
     def fixed_since(self, at: datetime) -> Self:
         return self.filter(status=Status.FIXED, fixed_at__gte=at)
 
@@ -347,6 +355,9 @@ class Finding(models.Model):
     last_scan = models.ForeignKey(Scan, on_delete=models.PROTECT, related_name="findings")
     due_at = models.DateTimeField(null=True, blank=True)
     fixed_at = models.DateTimeField(null=True, blank=True)
+    owner: Any = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
 
     objects = FindingQuerySet.as_manager()
 

@@ -330,6 +330,7 @@ SPECTACULAR_SETTINGS = {
         "AccessOutcome": "rbac.access.models.AccessTrace.Outcome",
         "ControlState": "compliance.models.State",
         "ControlKind": "compliance.models.Control.Kind",
+        "BulkActionKind": "scanning.triage.models.BulkAction.Kind",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

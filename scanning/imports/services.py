@@ -17,6 +17,8 @@ from scanning import findings, reports
 from scanning.imports import events
 from scanning.imports.models import Change, Import
 from scanning.models import Asset, Finding, Scan, ScanState, Severity, Status
+from scanning.triage import services as triage
+from scanning.triage.models import Decision
 
 COUNTS = ("new", "same", "fixed", "reopened")
 BATCH = 500
@@ -192,7 +194,7 @@ def _restore(row: Import) -> tuple[int, int]:
             finding.due_at, finding.fixed_at = change.due_at, change.fixed_at
         with bulk_write():
             told = [(change.finding, {"status": [change.became, change.status]}) for change in ours]
-            bulk_record(events.FINDING_RESTORED, told)
+            bulk_record(scan_events.FINDING_RESTORED, told)
             changed = [change.finding for change in ours]
             Finding.objects.bulk_update(changed, ["status", "severity", "due_at", "fixed_at"])
         restored += len(ours)
@@ -205,6 +207,8 @@ def _withdraw(scans: list[Scan]) -> tuple[int, int]:
     raised = Finding.objects.filter(first_scan__in=scans)
     alone, withdrawn = raised.filter(last_scan__in=scans, status=Status.OPEN), 0
     while batch := list(alone.order_by("pk")[:BATCH]):
+        waiting = Decision.objects.waiting().filter(finding__in=batch).select_related("finding", "decided_by")
+        triage.close(list(waiting), "The import that brought the finding was undone.")
         with bulk_write():
             bulk_record(events.FINDING_WITHDRAWN, [(finding, {"status": [finding.status, None]}) for finding in batch])
             Finding.objects.filter(pk__in=[finding.pk for finding in batch]).delete()

@@ -5,12 +5,11 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 
-from audit.models import AuditEntry
-from opssight.console import readings
+from opssight.console import bulk_bar, readings
 from opssight.console.counting import ask
 from opssight.console.filters import Asked
 from opssight.console.lists import links, page_of
-from opssight.console.views import decisions
+from opssight.console.views import finding_talk
 from opssight.kernel import reads
 from opssight.kernel.guards import guarded
 from scanning.models import Asset, Finding, FindingQuerySet, Scan, Severity, Status
@@ -19,7 +18,6 @@ from scanning.scanners import base
 ORDER = ["-severity", "id"]
 SEVERITIES = [(level.word, level.label) for level in sorted(Severity, reverse=True)]
 DUE = [("over", "past deadline"), ("soon", "due in 3 days")]
-HISTORY = 20
 
 
 @guarded("findings:read")
@@ -27,9 +25,15 @@ def findings(request: HttpRequest) -> HttpResponse:
     asked, now = Asked(request.GET), timezone.now()
     may_see = Finding.objects.permitted(request.user, "findings:read")
     rows = narrowed(may_see, asked, request.user)
-    page = page_of(request, rows.select_related("asset"), ORDER)
+    page = page_of(request, rows.select_related("asset", "owner").prefetch_related("tags"), ORDER)
     counts = ask(request.user, total=rows, over=may_see.overdue(at=now), soon=may_see.due_soon(at=now))
-    context: dict[str, Any] = {"asked": asked, "page": page, **links(request, page), **counts}
+    context: dict[str, Any] = {
+        "asked": asked,
+        "page": page,
+        **links(request, page),
+        **counts,
+        **bulk_bar.bar(request.user),
+    }
     if uid := asked.uid("open"):
         context |= _opened(request, get_object_or_404(_whole(may_see), uid=uid))
     if not page.rows and not asked.narrowed:
@@ -61,6 +65,7 @@ def narrowed(rows: FindingQuerySet, asked: Asked, user: Any) -> FindingQuerySet:
         rows = rows.filter(asset__uid__in=chosen)
     if chosen := asked.among("scanner", "Scanner", ((name, name) for name in base.registry)):
         rows = rows.filter(scanner__in=chosen)
+    rows = finding_talk.narrowed(rows, asked, user)
     match asked.among("due", "Time left", DUE, several=False):
         case ["over"]:
             rows = rows.overdue(at=timezone.now())
@@ -76,11 +81,8 @@ def narrowed(rows: FindingQuerySet, asked: Asked, user: Any) -> FindingQuerySet:
 
 
 def _whole(rows: FindingQuerySet) -> QuerySet[Finding]:
-    return rows.select_related("asset", "first_scan", "last_scan")
+    return rows.select_related("asset", "first_scan", "last_scan", "owner")
 
 
 def _opened(request: HttpRequest, row: Finding) -> dict[str, Any]:
-    """With its history, of which somebody who may not read the trail has none."""
-    entries = AuditEntry.objects.permitted(request.user, "trail:read").about(row)
-    history = list(entries.select_related("personal")[:HISTORY])
-    return {"finding": row, "history": history, **decisions.told(request.user, row)}
+    return {"finding": row, **finding_talk.told(request, row)}
