@@ -63,6 +63,7 @@ INSTALLED_APPS = [
     "audit.rollups.apps.RollupsConfig",
     "audit.sealing.apps.SealingConfig",
     "scanning.apps.ScanningConfig",
+    "scanning.advisories.apps.AdvisoriesConfig",
     "scanning.imports.apps.ImportsConfig",
     "scanning.triage.apps.TriageConfig",
     "compliance.apps.ComplianceConfig",
@@ -270,6 +271,7 @@ CELERY_BEAT_SCHEDULE = {
     "purge-sign-in-attempts": {"task": "accounts.sso.tasks.purge_attempts", "schedule": 3600.0},
     "purge-access-traces": {"task": "rbac.access.tasks.purge_traces", "schedule": 3600.0},
     "tell-of-ending-tokens": {"task": "accounts.tokens.tasks.tell_of_ending_tokens", "schedule": 3600.0},
+    "enrich-findings": {"task": "scanning.advisories.tasks.enrich_findings", "schedule": 3600.0},
     "wake-accepted-findings": {"task": "scanning.triage.tasks.wake_accepted", "schedule": 300.0},
     # At the full hour rather than an hour after the start, so that restarts don't put it off.
     "evaluate-controls": {"task": "compliance.tasks.evaluate_controls", "schedule": crontab(minute=0)},
@@ -395,6 +397,8 @@ SEMGREP_RULES = env.text("OPSSIGHT_SEMGREP_RULES", "")
 SAFETY_DB = env.text("OPSSIGHT_SAFETY_DB", "")
 TRIVY_CACHE = env.text("OPSSIGHT_TRIVY_CACHE", "")
 OSV_URL = env.text("OPSSIGHT_OSV_URL", "")
+EPSS_FILE = env.text("OPSSIGHT_EPSS_FILE", "")
+KEV_FILE = env.text("OPSSIGHT_KEV_FILE", "")
 
 LOG_FORMAT = env.choice("OPSSIGHT_LOG_FORMAT", ["json", "human"], "human" if sys.stderr.isatty() else "json")
 LOGGING = {
