@@ -27,7 +27,7 @@ FINGERPRINT_VERSION = 1
 BATCH = 500
 MAX_ALIASES = 50
 T = TypeVar("T")
-# What a report says anew of a finding that stays; an import that is taken back gives back all but its place in the file.
+# Of what a report says anew of a finding that stays, what an import does not give back when it is taken back.
 PLACE = ("line", "end_line", "code")
 
 

@@ -302,6 +302,10 @@ class FindingQuerySet(GuardedQuerySet["Finding"]):
         """Those that a report knows by this CVE, GHSA, …, whichever of its names that is."""
         return self.filter(pk__in=FindingAlias.objects.filter(name=name.strip().upper()).values("finding"))
 
+    def with_fix(self, there_is: bool) -> Self:
+        """Those whose report names a version without the fault, or those whose report names none."""
+        return self.exclude(fix_version="") if there_is else self.filter(fix_version="")
+
     def matching(self, text: str) -> Self:
         """Title, rule, path, package, or the label F-123. The whole name of an advisory finds what has it, and no more:
         CVE-2021-4422 is not CVE-2021-44228."""
@@ -356,6 +360,7 @@ class Finding(Detail):
             models.Index(
                 fields=["due_at"], name="finding_due", condition=models.Q(status__in=["open", "triaged", "in_progress"])
             ),
+            models.Index(fields=["id"], name="finding_exploited", condition=models.Q(is_known_exploited=True)),
         ]
 
     def __str__(self) -> str:

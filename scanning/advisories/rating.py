@@ -1,4 +1,4 @@
-"""What the lists say of findings, by their CVEs: the highest score, and whether one of them is known to be exploited."""
+"""What the lists say of findings, by their CVEs: the highest score, and whether one is known to be exploited."""
 
 from collections.abc import Collection
 
@@ -11,17 +11,17 @@ def rate(found: Collection[Finding]) -> None:
 
     What no list was read for, or has no CVE, is not known: None, and never "not exploited".
     """
-    named = {finding: cves for finding in found if (cves := finding.cves)}
+    named = [(finding, cves) for finding in found if (cves := finding.cves)]
     for finding in found:
         finding.epss = finding.epss_percentile = None
         finding.is_known_exploited = finding.kev_due_on = finding.kev_ransomware = None
     if not named:
         return
     known = Feed.objects.known()
-    cves = {cve for names in named.values() for cve in names}
-    scores = EpssScore.objects.in_bulk(cves) if Feed.Kind.EPSS in known else {}
-    exploited = KnownExploited.objects.in_bulk(cves) if Feed.Kind.KEV in known else {}
-    for finding, names in named.items():
+    asked = {cve for _, names in named for cve in names}
+    scores = EpssScore.objects.in_bulk(asked) if Feed.Kind.EPSS in known else {}
+    exploited = KnownExploited.objects.in_bulk(asked) if Feed.Kind.KEV in known else {}
+    for finding, names in named:
         rated = [scores[name] for name in names if name in scores]
         if rated:
             highest = max(rated, key=lambda score: score.epss)

@@ -180,12 +180,10 @@ def _restore(row: Import, scans: list[Scan]) -> tuple[int, int]:
             finding.status, finding.severity = change.status, change.severity
             finding.due_at, finding.fixed_at = change.due_at, change.fixed_at
         with bulk_write():
-            bulk_record(
-                events.FINDING_RESTORED, [(change.finding, {"status": [change.became, change.status]}) for change in told]
-            )
-            Finding.objects.bulk_update(
-                [change.finding for change in told], ["status", "severity", "due_at", "fixed_at"]
-            )
+            news = [(change.finding, {"status": [change.became, change.status]}) for change in told]
+            bulk_record(events.FINDING_RESTORED, news)
+            rows = [change.finding for change in told]
+            Finding.objects.bulk_update(rows, ["status", "severity", "due_at", "fixed_at"])
         # What a later run has told of it stands, whatever became of its state.
         retold = [change for change in batch if change.detail and change.finding.last_scan_id in ids]
         _restore_detail(retold)
