@@ -13,11 +13,12 @@ from rest_framework.response import Response
 
 from opssight.kernel.access import check
 from opssight.kernel.rest.bulk import BulkAnswer, BulkRequest, each
-from opssight.kernel.rest.filters import ChoiceIn, FilterSet, UidFilter, choices
+from opssight.kernel.rest.filters import ChoiceIn, FilterSet, UidFilter, YesNo, choices
 from opssight.kernel.rest.serializers import StrictModelSerializer, StrictSerializer, Text, uid
 from opssight.kernel.rest.views import List, Resource, Retrieve, Update, accepted, wait_for
 from rbac.models import Unit
 from scanning import services
+from scanning.detail import RATED
 from scanning.models import Asset, Finding, Scan, ScanState, Severity, Status
 from scanning.triage import ownership
 from scanning.triage.models import Tag
@@ -79,13 +80,16 @@ class FindingSerializer(StrictModelSerializer):
     last_scan = serializers.UUIDField(source="last_scan_uid", read_only=True)
     owner = serializers.UUIDField(source="owner_uid", read_only=True, allow_null=True)
     tags = serializers.SlugRelatedField[Tag](slug_field="word", many=True, read_only=True)
+    aliases = serializers.ListField(child=serializers.CharField(), read_only=True)
+    cvss = serializers.FloatField(read_only=True, allow_null=True)
 
     class Meta:
         model = Finding
         fields = [
             "uid", "label", "asset", "scanner", "rule", "title", "description", "severity", "confidence", "cwe", "path",
-            "line", "code", "help_url", "fingerprint", "status", "first_seen_at", "last_seen_at", "first_scan",
-            "last_scan", "due_at", "fixed_at", "owner", "tags",
+            "line", "end_line", "code", "help_url", "fingerprint", "occurrences", "package", "package_version",
+            "fix_version", "aliases", "cvss", "cvss_vector", *RATED, "status", "first_seen_at", "last_seen_at",
+            "first_scan", "last_scan", "due_at", "fixed_at", "owner", "tags",
         ]  # fmt: skip
         read_only_fields = fields
 
@@ -125,7 +129,23 @@ class FindingFilter(FilterSet):
         field_name="tags__word", method="by_tag", help_text="With one of these tags at least."
     )
     seen_since = django_filters.IsoDateTimeFilter(field_name="last_seen_at", lookup_expr="gte")
+    cve = django_filters.CharFilter(field_name="rule", method="by_name", help_text="A CVE, a GHSA: a whole name.")
+    package = django_filters.CharFilter(lookup_expr="iexact")
+    kev = YesNo(field_name="is_known_exploited", help_text="On CISA's list; false: not on it, and that is known.")
+    epss_min = django_filters.NumberFilter(field_name="epss", lookup_expr="gte", min_value=0, max_value=1)
+    cvss_min = django_filters.NumberFilter(field_name="cvss", lookup_expr="gte", min_value=0, max_value=10)
+    has_fix = YesNo(
+        field_name="fix_version", method="by_fix", help_text="Whether its report names a version without it."
+    )
     q = django_filters.CharFilter(method="search")
+
+    def by_name(self, queryset: Any, name: str, text: str) -> QuerySet[Finding]:
+        found: QuerySet[Finding] = queryset.known_as(text)
+        return found
+
+    def by_fix(self, queryset: Any, name: str, there_is: bool) -> QuerySet[Finding]:
+        found: QuerySet[Finding] = queryset.with_fix(there_is)
+        return found
 
     def by_severity(self, queryset: QuerySet[Finding], name: str, words: list[str]) -> QuerySet[Finding]:
         known = {severity.word: severity for severity in Severity}

@@ -16,6 +16,7 @@ from opssight.kernel.ids import new_uid
 from opssight.kernel.jobs import Job, State
 from opssight.kernel.validation import Line
 from rbac.models import DatedQuerySet, ObjectGrant, Unit
+from scanning.detail import Detail, advisory_name
 
 
 class Severity(models.IntegerChoices):
@@ -319,11 +320,24 @@ class FindingQuerySet(GuardedQuerySet["Finding"]):
         )
         return of_its_tool.filter(models.Q(first_scan=scan) | models.Q(pk__in=told.values("object_id")))
 
+    def known_as(self, name: str) -> Self:
+        """Those that a report knows by this CVE, GHSA, …, whichever of its names that is."""
+        return self.filter(pk__in=FindingAlias.objects.filter(name=name.strip().upper()).values("finding"))
+
+    def with_fix(self, there_is: bool) -> Self:
+        """Those whose report names a version without the fault, or those whose report names none."""
+        return self.exclude(fix_version="") if there_is else self.filter(fix_version="")
+
     def matching(self, text: str) -> Self:
-        """Title, rule, path, or the label F-123."""
+        """Title, rule, path, package, or the label F-123. The whole name of an advisory finds what has it, and no more:
+        CVE-2021-4422 is not CVE-2021-44228."""
+        if advisory_name(text):
+            return self.known_as(text)
         label = text.removeprefix("F-").removeprefix("f-")
         number = models.Q(pk=int(label)) if label.isascii() and label.isdigit() and len(label) < 19 else models.Q()
-        words = models.Q(title__icontains=text) | models.Q(rule__icontains=text) | models.Q(path__icontains=text)
+        words = models.Q()
+        for name in ("title", "rule", "path", "package"):
+            words |= models.Q(**{f"{name}__icontains": text})
         return self.filter(words | number if number else words)
 
     def by_severity(self) -> dict[int, int]:
@@ -331,7 +345,7 @@ class FindingQuerySet(GuardedQuerySet["Finding"]):
         return dict(rows)
 
 
-class Finding(models.Model):
+class Finding(Detail):
     """One weakness of one asset, for as long as the scanner's fingerprint of it stays the same."""
 
     uid = models.UUIDField(default=new_uid, unique=True, editable=False)
@@ -371,6 +385,7 @@ class Finding(models.Model):
             models.Index(
                 fields=["due_at"], name="finding_due", condition=models.Q(status__in=["open", "triaged", "in_progress"])
             ),
+            models.Index(fields=["id"], name="finding_exploited", condition=models.Q(is_known_exploited=True)),
         ]
 
     def __str__(self) -> str:
@@ -405,3 +420,17 @@ class Finding(models.Model):
         from django.urls import reverse
 
         return reverse("finding", args=[self.uid])
+
+
+class FindingAlias(models.Model):
+    """`aliases` of a finding in upper case, one a row: the index that finds it by each, on both databases."""
+
+    finding = models.ForeignKey(Finding, on_delete=models.CASCADE, related_name="names")
+    name = models.CharField(max_length=100)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["name", "finding"], name="one_alias_per_finding")]
+
+    def __str__(self) -> str:
+        return self.name
