@@ -12,8 +12,8 @@ from django.utils import timezone
 from audit import guard, watch
 from audit.sealing import sealer
 from opssight.kernel.guards import public
-from scanning.counts import triggers
 from opssight.models import Heartbeat
+from scanning.counts import triggers
 
 log = logging.getLogger("opssight.health")
 WORKERS = ("scans", "default", "beat")

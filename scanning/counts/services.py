@@ -1,20 +1,22 @@
 """Reading what findings come to, and counting them anew."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
-from django.db.models import Count, Sum
+from django.db.models import Count, OuterRef, QuerySet, Subquery, Sum
+from django.db.models.functions import Coalesce
 
 from scanning.counts import triggers
 from scanning.counts.models import StateCount, WeekCount
-from scanning.models import Finding, Severity, Status
+from scanning.models import Asset, Finding, Scan, Severity, Status
 
 WEEK = timedelta(days=7)
 WEEKS = 53  # a year, and the week that is not over
 
-# Findings as they are, each as if it came now: new when it was first seen, fixed when it says, decided at its last word.
+# Findings as they are, each as if it came now: new when first seen, fixed when it says, decided at its last decision.
 AS_THEY_ARE = """
 SELECT CAST(NULL AS bigint) AS asset_was, CAST(NULL AS smallint) AS severity_was, CAST(NULL AS varchar) AS status_was,
   asset_id AS asset_is, severity AS severity_is, status AS status_is, first_seen_at AS seen,
@@ -46,7 +48,7 @@ def totals(user: Any) -> dict[Severity, int]:
     return {severity: rows.get(severity, 0) for severity in Severity}
 
 
-def year(user: Any, today: date, *, now: dict[Severity, int] | None = None) -> list[Week]:
+def year(user: Any, today: date, *, now: Mapping[Severity, int] | None = None) -> list[Week]:
     """The last 53 weeks, the oldest first. `now` are the totals, where they are known already."""
     last = today - timedelta(days=today.weekday())
     first = last - WEEK * (WEEKS - 1)
@@ -62,6 +64,17 @@ def year(user: Any, today: date, *, now: dict[Severity, int] | None = None) -> l
         for severity in Severity:
             standing[severity] -= opened[severity] - fixed[severity] + other[severity]
     return weeks[::-1]
+
+
+def with_standing(assets: QuerySet[Asset]) -> QuerySet[Asset]:
+    """Each with `latest_scan` (an id; None: never scanned) and its number of `unresolved` findings, most first."""
+    latest = Scan.objects.filter(asset=OuterRef("pk")).order_by("-id").values("pk")[:1]
+    found = StateCount.objects.filter(asset=OuterRef("pk"), status__in=Status.unresolved()).order_by().values("asset")
+    counted = found.annotate(total=Sum("n")).values("total")
+    return assets.annotate(
+        latest_scan=Subquery(latest),
+        unresolved=Coalesce(Subquery(counted), 0),
+    ).order_by("-unresolved", "name")
 
 
 # --- keeping ------------------------------------------------------------------------------------------------------

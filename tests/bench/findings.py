@@ -1,9 +1,10 @@
 """Findings at size, for people with a role in a few units: lists by API and console, severity totals, the year's chart.
 
-`findings.py [FINDINGS…]`, by default 20,000 and 1,000,000 of 500 assets in 50 units. The reader sees three units, so 6 %;
-the other one a unit with 40 findings, all old: what a walk along an index finds last. Wanted: 150 ms and 20 queries at
-most for a list of 100, also of filters that match nothing (!); 50 ms for totals and chart. Of the figures, the first
-is of the first time, when the data may be in no cache, the next the median of five.
+`findings.py [FINDINGS…]`, by default 20,000 and 1,000,000 of 500 assets in 50 units. The reader sees three units, so
+6 %; the other one a unit with 40 findings, all old: what a walk along an index finds last. Wanted: 150 ms and 20
+queries at most for a list of 100, also of filters that match nothing (!); 50 ms for totals and chart. Of the figures,
+the first is of the first time, when the data may be in no cache, the next the median of five, the last the best of
+them, which others on the machine disturbed least.
 """
 
 import os
@@ -68,14 +69,14 @@ spread AS (
   FROM n)
 INSERT INTO scanning_finding (uid, asset_id, scanner, fingerprint, rule, title, description, severity, confidence, cwe,
   path, line, code, help_url, status, first_seen_at, last_seen_at, first_scan_id, last_scan_id, due_at, fixed_at)
-SELECT {uid}, asset, CASE WHEN mix < 70 THEN 'semgrep' ELSE 'bandit' END, '1:' || i,
+SELECT {uid}, asset, CASE WHEN i % 10 < 7 THEN 'semgrep' ELSE 'bandit' END, '1:' || i,
   'python.lang.security.rule-' || i % 400, 'Possible injection through text that is put together, case ' || i % 5000,
-  'Words about what is wrong here, why it matters and how it is made good, as rules of scanners have them. Rule ' || i % 400,
+  'Words about what is wrong here, why it matters and how it is made good, as rules have them. Rule ' || i % 400,
   CASE WHEN turn < 2 THEN 4 WHEN turn < 15 THEN 3 WHEN turn < 60 THEN 2 WHEN turn < 95 THEN 1 ELSE 0 END, 'high', 89,
   'src/service_' || i % 37 || '/module_' || i % 911 || '/handlers.py', i % 900,
   '12 def handler(request):' || chr10 || '13     return run(request.GET["name"])', 'https://rules.example/' || i % 400,
-  CASE WHEN mix < 30 THEN 'open' WHEN mix < 36 THEN 'triaged' WHEN mix < 40 THEN 'in_progress' WHEN mix < 90 THEN 'fixed'
-    WHEN mix < 94 THEN 'false_positive' WHEN mix < 98 THEN 'accepted' ELSE 'duplicate' END,
+  CASE WHEN mix < 30 THEN 'open' WHEN mix < 36 THEN 'triaged' WHEN mix < 40 THEN 'in_progress'
+    WHEN mix < 90 THEN 'fixed' WHEN mix < 94 THEN 'false_positive' WHEN mix < 98 THEN 'accepted' ELSE 'duplicate' END,
   {seen}, {now}, {scan}, {scan}, {due}, CASE WHEN mix BETWEEN 40 AND 89 THEN {fixed} ELSE {none} END
 FROM spread ORDER BY i
 """
@@ -131,8 +132,8 @@ def findings_of(count: int) -> Iterator[tuple[User, User]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def measured(ask: Callable[[], Any]) -> tuple[float, float, int]:
-    """Milliseconds the first time and the median of the next, and the queries of one."""
+def measured(ask: Callable[[], Any]) -> tuple[float, float, float, int]:
+    """Milliseconds: the first time, the median of the next and the best of them; and the queries of one."""
     spans = []
     for _ in range(1 + ROUNDS):
         began = time.perf_counter()
@@ -140,14 +141,19 @@ def measured(ask: Callable[[], Any]) -> tuple[float, float, int]:
         spans.append((time.perf_counter() - began) * 1000)
     with CaptureQueriesContext(connection) as queries:
         ask()
-    return spans[0], statistics.median(spans[1:]), len(queries)
+    return spans[0], statistics.median(spans[1:]), min(spans[1:]), len(queries)
 
 
 def told(size: int, name: str, wanted: int, ask: Callable[[], Any]) -> None:
-    first, median, queries = measured(ask)
-    keep("findings", case=name, size=size, database=connection.vendor, first_ms=first, ms=median, queries=queries)
+    first, median, best, queries = measured(ask)
+    figures = {"first_ms": first, "ms": median, "best_ms": best, "queries": queries}
+    keep("findings", case=name, size=size, database=connection.vendor, **figures)
     over = "   over" if median > wanted or queries > QUERIES else ""
-    print(f"  {name:<62} first {first:7.1f}   then {median:6.1f} of {wanted:3}   {queries:2} queries{over}", flush=True)
+    print(
+        f"  {name[:50]:<50} first {first:7.1f}   then {median:6.1f} of {wanted:3}   best {best:6.1f}"
+        f"   {queries:2} queries{over}",
+        flush=True,
+    )
 
 
 def lists(size: int, user: User) -> None:
@@ -156,9 +162,11 @@ def lists(size: int, user: User) -> None:
     browser = Client(HTTP_HOST="localhost")
     browser.cookies["session"] = session(user.email)
     asset = Finding.objects.permitted(user, "findings:read").order_by("id")[0].asset.uid
-    asked = ["", "severity=high", "severity=critical", "status=open", "status=accepted", "status=fixed&severity=critical",
-             f"asset={asset}", f"asset={asset}&severity=high", "severity=info&status=duplicate", "scanner=bandit",
-             "scanner=trivy !", "q=case 123", "q=F-77", "q=zebra crossing !"]  # fmt: skip
+    asked = [
+        "", "severity=high", "severity=critical", "status=open", "status=accepted", "status=fixed&severity=critical",
+        f"asset={asset}", f"asset={asset}&severity=high", "severity=info&status=duplicate", "scanner=bandit",
+        "scanner=trivy !", "q=case 123", "q=F-77", "q=zebra crossing !",
+    ]  # fmt: skip
     for query in asked:
         told(size, f"API {query or 'first page'}", LIST_MS, lambda q=query: api(caller, f"limit=100&{q}"))
     for query in [*asked, "due=over", "due=soon", "fixed=7d"]:

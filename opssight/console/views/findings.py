@@ -10,6 +10,7 @@ from opssight.console import readings
 from opssight.console.counting import ask
 from opssight.console.filters import Asked
 from opssight.console.lists import links, page_of
+from opssight.console.navigation import shell_of
 from opssight.console.views import decisions
 from opssight.kernel import reads
 from opssight.kernel.guards import guarded
@@ -27,8 +28,15 @@ def findings(request: HttpRequest) -> HttpResponse:
     asked, now = Asked(request.GET), timezone.now()
     may_see = Finding.objects.permitted(request.user, "findings:read")
     rows = narrowed(may_see, asked, request.user)
-    page = page_of(request, rows.select_related("asset"), ORDER)
-    counts = ask(request.user, total=rows, over=may_see.overdue(at=now), soon=may_see.due_soon(at=now))
+    page = page_of(request, rows, ORDER, whole=lambda found: found.select_related("asset"))
+    questions, known = {"over": may_see.overdue(at=now), "soon": may_see.due_soon(at=now)}, dict[str, int]()
+    if not (page.newer or page.older):
+        known["total"] = len(page.rows)
+    elif not asked.narrowed and not asked.query.getlist("status"):
+        known["total"] = shell_of(request).unresolved
+    elif not asked.text("q"):  # of a search nobody has to read what is not on the page
+        questions["total"] = rows
+    counts = {**known, **ask(request.user, **questions)}
     context: dict[str, Any] = {"asked": asked, "page": page, **links(request, page), **counts}
     if uid := asked.uid("open"):
         context |= _opened(request, get_object_or_404(_whole(may_see), uid=uid))

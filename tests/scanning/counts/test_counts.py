@@ -4,6 +4,7 @@ import random
 from collections import Counter, defaultdict
 from datetime import date, timedelta
 from io import BytesIO, StringIO
+from itertools import pairwise
 from threading import Barrier, Thread
 
 import pytest
@@ -129,7 +130,8 @@ def test_the_counts_are_the_naive_ones_after_every_change(seed, people, tmp_path
         with untold():
             Finding.objects.bulk_create(
                 Finding(
-                    asset=dice.choice(assets), scanner="old", fingerprint=f"{seed}-{dice.random()}", rule="r", title="t",
+                    asset=dice.choice(assets), scanner="old", fingerprint=f"{seed}-{dice.random()}", rule="r",
+                    title="t",
                     severity=dice.choice(list(Severity)), path="p", first_seen_at=then, last_seen_at=then,
                     first_scan=run, last_scan=run, status=dice.choice(Status.values), fixed_at=then,
                 )
@@ -169,7 +171,7 @@ def test_the_year_ends_with_what_is_open_and_adds_up(people, tmp_path):
     assert len(weeks) == 53
     assert [week.open[Severity.HIGH] for week in weeks[-12:]] == [0, 3, 3, 3, 3, 3, 3, 2, 2, 2, 2, 2]
     assert (weeks[-11].opened[Severity.HIGH], weeks[-5].fixed[Severity.HIGH]) == (3, 1)
-    for before, after in zip(weeks, weeks[1:], strict=False):
+    for before, after in pairwise(weeks):
         for level in Severity:
             grown = after.opened[level] - after.fixed[level] + after.other[level]
             assert after.open[level] - before.open[level] == grown
