@@ -232,15 +232,23 @@ class ScanViewSet(Resource, List, Retrieve):
 
 class FindingViewSet(Resource, List, Retrieve):
     resource = "findings"
-    # Three columns instead of three whole rows beside each finding.
-    queryset = Finding.objects.annotate(
-        asset_uid=F("asset__uid"),
-        first_scan_uid=F("first_scan__uid"),
-        last_scan_uid=F("last_scan__uid"),
-        owner_uid=F("owner__uid"),
-    ).prefetch_related("tags")
+    queryset = Finding.objects.all()
     serializer_class = FindingSerializer
     filterset_class = FindingFilter
+
+    def get_queryset(self) -> QuerySet[Finding]:
+        rows = super().get_queryset()
+        return rows if self.action == "list" else self.whole(rows)
+
+    @staticmethod
+    def whole(rows: QuerySet[Finding]) -> QuerySet[Finding]:
+        """Four columns instead of four whole rows beside each finding."""
+        return rows.annotate(
+            asset_uid=F("asset__uid"),
+            first_scan_uid=F("first_scan__uid"),
+            last_scan_uid=F("last_scan__uid"),
+            owner_uid=F("owner__uid"),
+        ).prefetch_related("tags")
 
     @classmethod
     def permission_for(cls, action: str) -> str:

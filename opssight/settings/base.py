@@ -67,6 +67,7 @@ INSTALLED_APPS = [
     "scanning.imports.apps.ImportsConfig",
     "scanning.triage.apps.TriageConfig",
     "scanning.tools.apps.ToolsConfig",
+    "scanning.counts.apps.CountsConfig",
     "compliance.apps.ComplianceConfig",
 ]
 
@@ -274,6 +275,7 @@ CELERY_BEAT_SCHEDULE = {
     "purge-access-traces": {"task": "rbac.access.tasks.purge_traces", "schedule": 3600.0},
     "tell-of-ending-tokens": {"task": "accounts.tokens.tasks.tell_of_ending_tokens", "schedule": 3600.0},
     "enrich-findings": {"task": "scanning.advisories.tasks.enrich_findings", "schedule": 3600.0},
+    "fold-finding-counts": {"task": "scanning.counts.tasks.fold_counts", "schedule": 300.0},
     "wake-accepted-findings": {"task": "scanning.triage.tasks.wake_accepted", "schedule": 300.0},
     # At the full hour rather than an hour after the start, so that restarts don't put it off.
     "evaluate-controls": {"task": "compliance.tasks.evaluate_controls", "schedule": crontab(minute=0)},

@@ -213,6 +213,8 @@ NOT_AUDITED = {
     "sealing.verification": "how the last verification ended; what it found has its entries",
     "rollups.daycount": "follows from the entries",
     "rollups.dayuser": "follows from the entries",
+    "counts.statecount": "follows from the findings",
+    "counts.weekcount": "follows from the findings",
     "sealing.checkpoint": "the sealed trail itself",
     "sealing.delivery": "where its checkpoints went; the anchors have them",
     "sealing.leaf": "the sealed trail itself",

@@ -11,6 +11,7 @@ from opssight.console import bulk_bar, readings
 from opssight.console.counting import ask
 from opssight.console.filters import Asked
 from opssight.console.lists import links, page_of
+from opssight.console.navigation import shell_of
 from opssight.console.views import finding_talk
 from opssight.kernel import reads
 from opssight.kernel.guards import guarded
@@ -30,15 +31,20 @@ def findings(request: HttpRequest) -> HttpResponse:
     asked, now = Asked(request.GET), timezone.now()
     may_see = Finding.objects.permitted(request.user, "findings:read")
     rows = narrowed(may_see, asked, request.user)
-    page = page_of(request, rows.select_related("asset", "owner").prefetch_related("tags"), ORDER)
-    counts = ask(request.user, total=rows, over=may_see.overdue(at=now), soon=may_see.due_soon(at=now))
+    page = page_of(
+        request, rows, ORDER, whole=lambda found: found.select_related("asset", "owner").prefetch_related("tags")
+    )
+    questions, known = {"over": may_see.overdue(at=now), "soon": may_see.due_soon(at=now)}, dict[str, int]()
+    if not (page.newer or page.older):
+        known["total"] = len(page.rows)
+    elif not asked.narrowed and not asked.query.getlist("status"):
+        known["total"] = shell_of(request).unresolved
+    elif not asked.text("q"):  # of a search nobody has to read what is not on the page
+        questions["total"] = rows
+    counts = {**known, **ask(request.user, **questions)}
     context: dict[str, Any] = {
-        "asked": asked,
-        "page": page,
-        **links(request, page),
-        **counts,
-        **bulk_bar.bar(request.user),
-    }
+        "asked": asked, "page": page, **links(request, page), **counts, **bulk_bar.bar(request.user),
+    }  # fmt: skip
     if uid := asked.uid("open"):
         context |= _opened(request, get_object_or_404(_whole(may_see), uid=uid))
     if not page.rows and not asked.narrowed:
