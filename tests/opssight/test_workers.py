@@ -181,7 +181,7 @@ class Broker:
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory, request) -> Installation:
     home = tmp_path_factory.mktemp("workers")
-    program = home / "scanners" / f"bandit-{toolbox.version('bandit')}" / "bin" / "bandit"
+    program = home / "scanners" / f"bandit-{toolbox.pinned('bandit')}" / "bin" / "bandit"
     program.parent.mkdir(parents=True)
     program.write_text(SCANNER.format(python=sys.executable, log=home / "runs"))
     program.chmod(0o755)
