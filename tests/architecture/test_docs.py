@@ -45,12 +45,12 @@ def test_every_setting_is_documented_and_every_documented_one_is_read():
 
 
 def test_every_event_is_documented_and_exists():
-    table = DOCS["contributor.md"].partition("## Events")[2].partition("##")[0]
+    table = DOCS["events.md"].partition("## Events")[2].partition("##")[0]
     assert words(r"`([a-z-]+:[a-z_]+)`", table) == set(events.registry)
 
 
 def test_every_permission_is_documented_and_exists():
-    table = DOCS["contributor.md"].partition("## Permissions")[2].partition("\n## ")[0]
+    table = DOCS["events.md"].partition("## Permissions")[2].partition("\n## ")[0]
     assert words(r"`([a-z-]+:[a-z_]+)`", table) == set(access.permissions())
 
 

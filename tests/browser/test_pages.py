@@ -28,7 +28,7 @@ SOLO = {
     "set-up/<str:token>", "step-up", "my-security/factors/<uuid:uid>/remove", "my-security/factors/<uuid:uid>/name",
     "not-me/<str:token>", "sign-in/with/<slug:slug>", "sign-in/with/<slug:slug>/back", "signed-out",
     "my-security/links/<slug:slug>/new", "my-security/links/confirm", "my-security/links/<uuid:uid>/remove",
-    "step-up/with/<slug:slug>",
+    "step-up/with/<slug:slug>", "bulk-actions",
 }  # fmt: skip
 
 
@@ -182,6 +182,9 @@ def test_admin(address, olga, look, objects, window):
     [
         "findings?open={opened}",
         "findings?severity=high&due=over&q=nothing",
+        "findings?owner=me&tag=needs-review",
+        "bulk-actions?finding={opened}",
+        "bulk-actions?all=yes&query=status%3Dopen",
         "scans?state=timed_out",
         "trail?event=nothing:happened",
         "trail/report?framework=SOC2&start={day}&end={day}",
