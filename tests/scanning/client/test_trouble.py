@@ -13,6 +13,7 @@ from threading import Thread
 from time import monotonic, sleep
 
 import pytest
+from django.db import connections
 
 from scanning.imports.models import Import
 from scanning.models import Finding, Scan, ScanState
@@ -64,6 +65,7 @@ def test_a_scan_that_was_under_way_is_followed_by_another(ci_on, asset, way, hav
 
     def ends(handler) -> None:
         put(Scan.objects.filter(pk=old.pk), state=ScanState.COMPLETED, finished_at=datetime.now(UTC))
+        connections.close_all()  # of this thread
         answer(503)(handler)
 
     way.on("GET", f"/scans/{old.uid}", ends)
