@@ -396,6 +396,7 @@ SCAN_MEMORY = env.integer("OPSSIGHT_SCAN_MEMORY", 3072, low=256, high=1_048_576)
 SEMGREP_RULES = env.text("OPSSIGHT_SEMGREP_RULES", "")
 SAFETY_DB = env.text("OPSSIGHT_SAFETY_DB", "")
 TRIVY_CACHE = env.text("OPSSIGHT_TRIVY_CACHE", "")
+OSV_DIR = env.text("OPSSIGHT_OSV_DIR", "")
 OSV_URL = env.text("OPSSIGHT_OSV_URL", "")
 # Vendors' programs come from these files, or from the vendors where that is allowed: scanning/scanners/vendors.py.
 SCANNER_ARCHIVES = {
