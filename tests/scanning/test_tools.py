@@ -97,6 +97,18 @@ def test_findings_of_semgrep_have_their_code_and_a_secret_in_it_is_masked(db, ha
     assert [f.pk for f in Finding.objects.unresolved().filter(path="a.py")] == [rows[1].pk]
 
 
+def test_semgreps_own_rules_are_the_operators_choice(settings, monkeypatch, tmp_path):
+    scanner = registry["semgrep"]
+    monkeypatch.setattr(toolbox, "program", lambda name: tmp_path / name)
+    assert (scanner.network, "auto" in scanner.command([], tmp_path), scanner.fits("a.go")) == (False, False, False)
+    settings.SEMGREP_AUTO = True
+    assert (scanner.network, "--metrics=on" in scanner.command([], tmp_path), scanner.fits("a.go")) == (
+        True,
+        True,
+        True,
+    )
+
+
 def test_detect_secrets_finds_secrets_in_what_it_is_given(have, monkeypatch, tmp_path):
     have("detect-secrets")
     (tmp_path / "conf.ini").write_text('aws = "AKIAIOSFODNN7EXAMPLQ"\n')
@@ -145,6 +157,35 @@ def test_what_a_real_tool_finds_becomes_rows_and_stays_the_same(db, have, tmp_pa
         assert (scan.state, scan.reason, scan.files_read, scan.fixed) == (ScanState.COMPLETED, "", 1, 0)
         assert (scan.new > 0, scan.same > 0) == (new, not new)
     assert Finding.objects.get(rule=rule).path == name
+
+
+def database(folder: Path, **meta: object) -> str:
+    """Safety's, with one advisory of ours about django."""
+    about = {"advisory": "Slow.", "cve": "CVE-2026-1", "id": "pyup.io-1", "specs": ["<2.2"], "v": "<2.2"}
+    folder.mkdir()
+    told = {"timestamp": 1_780_000_000, "base_domain": "https://example.org", **meta}
+    (folder / "insecure.json").write_text(json.dumps({"$meta": told, "django": ["<2.2"]}))
+    full = {"$meta": told, "django": [{**about, "more_info_path": "/x"}]}
+    (folder / "insecure_full.json").write_text(json.dumps(full))
+    return str(folder)
+
+
+def test_safety_with_the_operators_database(db, have, tmp_path, settings):
+    have("safety")
+    settings.SAFETY_DB = database(tmp_path / "db")
+    root = tmp_path / "code"
+    root.mkdir()
+    (root / "requirements.txt").write_text("django==2.0 ; python_version > '3'\nother[x]==1.0 --hash=sha256:0  # why\n")
+    scan = scanned("safety", root)
+    assert (scan.state, scan.reason, scan.new) == (ScanState.COMPLETED, "", 1)
+    assert Finding.objects.get().title == "django 2.0: Slow"
+    (root / "requirements.txt").write_text("requests>=2\n-e ./shop\ngit+https://example.org/x\nother==1.*\n")
+    scan = scanned("safety", root)
+    assert (scan.state, scan.fixed) == (ScanState.COMPLETED_WITH_ERRORS, 0)
+    assert "not looked at: requests>=2, git+https://example.org/x, other==1.*" in scan.reason
+    settings.SAFETY_DB = database(tmp_path / "other", base_domain=None)
+    (tmp_path / "other" / "insecure_full.json").write_text('{"$meta": {}}')
+    assert "has no base_domain" in scanned("safety", root).reason
 
 
 # --- programs of vendors ------------------------------------------------------------------------------------------
