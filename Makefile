@@ -71,6 +71,7 @@ bench: .venv/.requirements ## measure clean clone to first finding, the API besi
 	@home=$$(mktemp -d); trap 'rm -rf "$$home"' EXIT; OPSSIGHT_TEST_HOME="$$home" $(PY) tests/bench/api.py; $(PY) tests/bench/access.py; \
 	  $(PY) tests/bench/imports.py; $(PY) tests/postgres.py $(PY) tests/bench/imports.py; \
 	  $(PY) tests/bench/scanners.py; OPSSIGHT_TEST_HOME="$$home" $(PY) tests/bench/sign_in.py
+	@$(PY) tests/bench/findings.py; $(PY) tests/postgres.py $(PY) tests/bench/findings.py
 	@for bench in save seal verify lists report; do $(PY) tests/bench/trail_$$bench.py; $(PY) tests/postgres.py $(PY) tests/bench/trail_$$bench.py; done
 
 # In the data folder, as nothing of it runs outside the browser tests; the lock file holds its digest.

@@ -24,6 +24,8 @@ BUILTIN: dict[str, tuple[str, str, tuple[str, ...], set[str]]] = {
         ("employee",),
         {
             "assets:read",
+            "comments:create",
+            "comments:read",
             "decisions:read",
             "findings:read",
             "imports:create",
@@ -32,7 +34,12 @@ BUILTIN: dict[str, tuple[str, str, tuple[str, ...], set[str]]] = {
             "scans:read",
         },
     ),
-    "analyst": ("Analyst", "Works the findings of a unit.", ("developer",), {"findings:triage", "imports:undo"}),
+    "analyst": (
+        "Analyst",
+        "Works the findings of a unit.",
+        ("developer",),
+        {"bulk-actions:read", "findings:triage", "imports:undo"},
+    ),
     "auditor": (
         "Auditor",
         "Reads everything, changes nothing.",
@@ -41,8 +48,10 @@ BUILTIN: dict[str, tuple[str, str, tuple[str, ...], set[str]]] = {
             "access:explain",
             "assets:read",
             "assignments:read",
+            "bulk-log:read",
             "checkpoints:read",
             "collections:read",
+            "comments:read",
             "controls:read",
             "credentials:read",
             "decisions:read",

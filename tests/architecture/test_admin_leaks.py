@@ -39,7 +39,7 @@ from rbac.services import assign_role, create_unit, root_unit, save_deny
 from scanning.imports.models import Import
 from scanning.models import Asset, Finding, Scan, Severity
 from scanning.tools.models import Installation
-from scanning.triage.models import Decision
+from scanning.triage.models import BulkAction, Comment, Decision
 from tests.conftest import enrolled, make_person, opened
 
 SECRET = "bravo"  # stands in each text of an object that must stay out of sight
@@ -63,6 +63,11 @@ def decision(unit: Unit) -> Decision:
 
 def installation(unit: Unit) -> Installation:
     return Installation.objects.create(tool="bandit", version="1.9.4", state="failed", reason=unit.name)
+
+
+def comment(unit: Unit) -> Comment:
+    about = finding(unit)
+    return Comment.objects.create(finding=about, asset=about.asset, author=person(unit), text=unit.name)
 
 
 def finding(unit: Unit) -> Finding:
@@ -189,6 +194,10 @@ MAKE: dict[str, Callable[[Unit], Model]] = {
     "scanning.finding": finding,
     "triage.decision": decision,
     "tools.installation": installation,
+    "triage.comment": comment,
+    "triage.bulkaction": lambda unit: BulkAction.objects.create(
+        done_by=person(unit), kind="tag", word=unit.name[:30].lower(), changed=1
+    ),
 }
 PAGES = list(admin.site._registry.values())
 
