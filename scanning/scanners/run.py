@@ -61,7 +61,7 @@ def run(scanner: Scanner, root: Path, files: list[str], *, deadline: float, aliv
         if any(sign in last_words for sign in OUT_OF_MEMORY):
             last_words += f"\nIt may have no more than {settings.SCAN_MEMORY} MB (OPSSIGHT_SCAN_MEMORY)."
         if code not in scanner.ok_codes:
-            raise ToolFailed(f"{scanner.name} ended with exit code {code}: {last_words}")
+            raise ToolFailed(f"{scanner.name} ended with exit code {code}{_signal(code)}: {last_words}")
         if not report.exists() or not report.stat().st_size:
             raise BadReport(f"{scanner.name} left no report: {last_words}")
         with report.open("rb") as stream:
@@ -90,6 +90,14 @@ def _code(
         with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS refuses where only zombies are left
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def _signal(code: int) -> str:
+    """What ended it, where that was a signal."""
+    if code >= 0:
+        return ""
+    why = f": it wrote a file of more than {MOST_WRITTEN} MB" if code == -signal.SIGXFSZ else ""
+    return f" ({signal.Signals(-code).name}{why})"
 
 
 def limits(*, network: bool, loopback: bool = False) -> list[str]:

@@ -417,6 +417,34 @@ def test_a_tool_that_eats_memory_is_stopped_and_says_so(instead, settings):
         instead(f"{sys.executable} -c 'x = bytearray(600_000_000)' || exit 3")
 
 
+def test_a_tool_that_writes_without_end_is_stopped_and_says_so(instead, monkeypatch):
+    monkeypatch.setattr("scanning.scanners.run.MOST_WRITTEN", 2)
+    with pytest.raises(ToolFailed, match=r"SIGXFSZ: it wrote a file of more than 2 MB"):
+        instead('exec cat /dev/zero > "$report"')
+
+
+def test_links_that_lead_nowhere_and_odd_names_keep_nothing_else_from_being_read(db, have, tmp_path):
+    have("bandit")
+    (tmp_path / "loop1.py").symlink_to("loop2.py")
+    (tmp_path / "loop2.py").symlink_to("loop1.py")
+    (tmp_path / "round").symlink_to(".")
+    (tmp_path / "passwd.py").symlink_to("/etc/passwd")
+    os.mkfifo(tmp_path / "pipe.py")
+    names = ["-rf.py", "--output=x.py", "two\nlines.py", "$(touch pwned).py"]
+    for name in names:
+        (tmp_path / name).write_text("import os\nos.system(x)\n")
+    scan = request_scan(folder_asset(tmp_path), dispatch=False)
+    run_scan(scan.pk)
+    scan.refresh_from_db()
+    assert scan.state == ScanState.COMPLETED_WITH_ERRORS
+    assert {name for name in ("loop1.py", "pipe.py") if f"{name}: can't be read" in scan.reason} == {
+        "loop1.py",
+        "pipe.py",
+    }
+    assert set(Finding.objects.values_list("path", flat=True)) == set(names)
+    assert not (tmp_path / "pwned").exists()
+
+
 def test_a_tool_knows_nothing_of_our_secrets(instead, monkeypatch):
     monkeypatch.setenv("OPSSIGHT_SECRET_KEY", "not for scanners")
     with pytest.raises(ToolFailed) as failure:
