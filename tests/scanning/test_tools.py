@@ -263,6 +263,17 @@ def test_trivy_judges_infrastructure_and_keeps_what_it_is_set_to_quiet(db, have,
 
 
 @pytest.mark.parametrize("tool", ["gitleaks", "trivy"])
+def test_secrets_are_looked_for_in_tests_and_texts_too(db, have, tmp_path, tool):
+    have(tool)
+    names = {"tests/a.ini", "examples/a.ini", "vendor/a.ini", "README.md", "a.ini"}
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"a={TOKENS[0]}\n")
+    assert scanned(tool, tmp_path).state == ScanState.COMPLETED
+    assert set(Finding.objects.values_list("path", flat=True)) == names
+
+
+@pytest.mark.parametrize("tool", ["gitleaks", "trivy"])
 def test_a_target_does_not_tell_a_vendors_program_what_to_look_for(db, have, tmp_path, tool):
     have(tool)
     (tmp_path / "-rf").write_text(f"a={TOKENS[0]}\n")
