@@ -175,6 +175,7 @@ def _run(scan: Scan) -> None:
     deadline = time.monotonic() + settings.SCAN_TIMEOUT.total_seconds()
     try:
         scanner.check()
+        scanner.prepare(scan.hold)
         survey = targets.survey(scan.asset, scanner)
         with transaction.atomic():
             scan.hold(

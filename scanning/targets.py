@@ -109,7 +109,7 @@ def _files(
             path, name = os.path.join(folder, file), file if inside == "." else os.path.join(inside, file)
             if not wanted(name):
                 continue
-            if os.path.islink(path) and not Path(path).resolve().is_relative_to(root.resolve()):
+            if os.path.islink(path) and not Path(os.path.realpath(path)).is_relative_to(root.resolve()):
                 continue
             if not os.access(path, os.R_OK) or not os.path.isfile(path):
                 unreadable.append(f"{path}: can't be read")

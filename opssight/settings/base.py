@@ -399,8 +399,10 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
 SCAN_TIMEOUT = timedelta(minutes=env.integer("OPSSIGHT_SCAN_TIMEOUT_MINUTES", 30, low=1, high=24 * 60))
 SCAN_MEMORY = env.integer("OPSSIGHT_SCAN_MEMORY", 3072, low=256, high=1_048_576)  # megabytes, of each process
 SEMGREP_RULES = env.text("OPSSIGHT_SEMGREP_RULES", "")
+SEMGREP_AUTO = env.boolean("OPSSIGHT_SEMGREP_AUTO", False)
 SAFETY_DB = env.text("OPSSIGHT_SAFETY_DB", "")
 TRIVY_CACHE = env.text("OPSSIGHT_TRIVY_CACHE", "")
+OSV_DIR = env.text("OPSSIGHT_OSV_DIR", "")
 OSV_URL = env.text("OPSSIGHT_OSV_URL", "")
 # Vendors' programs come from these files, or from the vendors where that is allowed: scanning/scanners/vendors.py.
 SCANNER_ARCHIVES = {

@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -55,8 +55,17 @@ class Scanner:
     ok_codes: ClassVar[frozenset[int]] = frozenset({0})
     prints: ClassVar[bool] = False  # its report is what it prints
     staged: ClassVar[bool] = False  # it takes a folder, so it gets one that holds its files and nothing else
-    network: ClassVar[bool] = False  # it asks others, so it keeps the network
     environment: ClassVar[Mapping[str, str]] = {}
+
+    @property
+    def network(self) -> bool:
+        """Whether it asks others, and so keeps the network."""
+        return False
+
+    @property
+    def loopback(self) -> bool:
+        """Whether it asks what runs beside it, and so needs this one address."""
+        return False
 
     @property
     def program(self) -> str:
@@ -65,6 +74,9 @@ class Scanner:
     def check(self) -> None:
         """toolbox.NotInstalled or NotReady where it can't run."""
         toolbox.program(self.name)
+
+    def prepare(self, alive: Callable[[], None]) -> None:
+        """Once before a scan, and it may take a while: `alive` is called. NotReady where that comes to nothing."""
 
     def data_at(self) -> datetime | None:
         """How old what it knows is, where it reads that from a file of the operator's."""

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from typing import IO
 
 from django.conf import settings
 
+from scanning.scanners import osv_server
 from scanning.scanners.base import BadReport, Report, Scanner
 
 HEARTBEAT = 10.0  # seconds between calls of `alive` while the tool works
@@ -59,7 +61,7 @@ def run(scanner: Scanner, root: Path, files: list[str], *, deadline: float, aliv
         if any(sign in last_words for sign in OUT_OF_MEMORY):
             last_words += f"\nIt may have no more than {settings.SCAN_MEMORY} MB (OPSSIGHT_SCAN_MEMORY)."
         if code not in scanner.ok_codes:
-            raise ToolFailed(f"{scanner.name} ended with exit code {code}: {last_words}")
+            raise ToolFailed(f"{scanner.name} ended with exit code {code}{_signal(code)}: {last_words}")
         if not report.exists() or not report.stat().st_size:
             raise BadReport(f"{scanner.name} left no report: {last_words}")
         with report.open("rb") as stream:
@@ -74,7 +76,7 @@ def _code(
     """Start the tool and wait: its exit code. Nothing of its process group is left."""
     command = scanner.command(files, report)
     process = subprocess.Popen(
-        [*limits(network=scanner.network), *command],
+        [*limits(network=scanner.network, loopback=scanner.loopback), *command],
         cwd=root,
         env=_environment(scanner, Path(command[0]), own / "home"),
         stdin=subprocess.DEVNULL,
@@ -90,10 +92,19 @@ def _code(
         process.wait()
 
 
-def limits(*, network: bool) -> list[str]:
+def _signal(code: int) -> str:
+    """What ended it, where that was a signal."""
+    if code >= 0:
+        return ""
+    why = f": it wrote a file of more than {MOST_WRITTEN} MB" if code == -signal.SIGXFSZ else ""
+    return f" ({signal.Signals(-code).name}{why})"
+
+
+def limits(*, network: bool, loopback: bool = False) -> list[str]:
     """What stands in front of the tool's command."""
+    alone = [] if network or (loopback and not has_loopback()) else without_network()
     memory, written = settings.SCAN_MEMORY * 1024, MOST_WRITTEN * 2048  # kilobytes, and blocks of 512 bytes
-    return ["/bin/sh", "-c", LIMITS, "limits", str(memory), str(written), *([] if network else without_network())]
+    return ["/bin/sh", "-c", LIMITS, "limits", str(memory), str(written), *alone]
 
 
 @cache
@@ -105,6 +116,13 @@ def without_network() -> list[str]:
         if unshare and subprocess.run([*command, "true"], capture_output=True).returncode == 0:
             return command
     return []
+
+
+@cache
+def has_loopback() -> bool:
+    """Whether a process without the network can still reach itself."""
+    asked = [*without_network(), sys.executable, osv_server.__file__, "--probe"]
+    return subprocess.run(asked, capture_output=True).returncode == 0
 
 
 def _environment(scanner: Scanner, program: Path, home: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Semgrep, with our own rules and the operator's; never with rules from the network.
+"""Semgrep, with our own rules and the operator's, and semgrep's own from the network where the operator asks for them.
 
 It exits 0 with findings too, 2 and 7 where it failed. `paths.scanned` says what it read. One job at a time: each takes
 memory of its own, and the other core is for alerts. Files that are named are read whatever .semgrepignore says.
@@ -33,7 +33,11 @@ class Semgrep(Scanner):
     name = "semgrep"
     reads = "source in a language that its rules know"
     pace = SLOW_START
-    environment = {"SEMGREP_SEND_METRICS": "off", "SEMGREP_ENABLE_VERSION_CHECK": "0"}
+    environment = {"SEMGREP_ENABLE_VERSION_CHECK": "0"}
+
+    @property
+    def network(self) -> bool:
+        return bool(settings.SEMGREP_AUTO)
 
     def check(self) -> None:
         super().check()
@@ -60,13 +64,16 @@ class Semgrep(Scanner):
         return report
 
     def fits(self, name: str) -> bool:
-        endings = suffixes(settings.SEMGREP_RULES)
+        endings = None if settings.SEMGREP_AUTO else suffixes(settings.SEMGREP_RULES)
         return is_text(name) if endings is None else name.endswith(endings)
 
     def command(self, files: list[str], report: Path) -> list[str]:
         own = ["--config", settings.SEMGREP_RULES] if settings.SEMGREP_RULES else []
         return [
-            self.program, "scan", "--config", str(RULES), *own, "--metrics=off", "--disable-version-check", "--quiet",
+            self.program, "scan", "--config", str(RULES), *own,
+            # Which rules `auto` gives depends on what semgrep is told of the project; without metrics it gives none.
+            *(["--config", "auto", "--metrics=on"] if settings.SEMGREP_AUTO else ["--metrics=off"]),
+            "--disable-version-check", "--quiet",
             "--json", "--output", str(report), "--no-git-ignore", "--max-target-bytes", "0", "--jobs", "1",
             *(f"./{name}" for name in files),
         ]  # fmt: skip

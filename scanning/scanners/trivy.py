@@ -11,6 +11,7 @@ from django.conf import settings
 from scanning.scanners.base import WHOLE, NotReady, Scanner, register
 from scanning.scanners.names import base, is_text
 
+SECRETS = Path(__file__).with_name("trivy-secret.yaml")
 OWN = (".trivyignore", ".trivyignore.yaml", "trivy.yaml", "trivy-secret.yaml")  # as with gitleaks
 
 
@@ -41,6 +42,6 @@ class Trivy(Scanner):
         sought = "vuln,misconfig,secret" if settings.TRIVY_CACHE else "misconfig,secret"
         return [
             self.program, "fs", "--format", "json", "--quiet", "--output", str(report), "--offline-scan",
-            "--skip-check-update", "--scanners", sought,
+            "--skip-check-update", "--scanners", sought, "--secret-config", str(SECRETS),
             *(known if settings.TRIVY_CACHE else []), ".",
         ]  # fmt: skip

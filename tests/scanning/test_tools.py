@@ -97,6 +97,18 @@ def test_findings_of_semgrep_have_their_code_and_a_secret_in_it_is_masked(db, ha
     assert [f.pk for f in Finding.objects.unresolved().filter(path="a.py")] == [rows[1].pk]
 
 
+def test_semgreps_own_rules_are_the_operators_choice(settings, monkeypatch, tmp_path):
+    scanner = registry["semgrep"]
+    monkeypatch.setattr(toolbox, "program", lambda name: tmp_path / name)
+    assert (scanner.network, "auto" in scanner.command([], tmp_path), scanner.fits("a.go")) == (False, False, False)
+    settings.SEMGREP_AUTO = True
+    assert (scanner.network, "--metrics=on" in scanner.command([], tmp_path), scanner.fits("a.go")) == (
+        True,
+        True,
+        True,
+    )
+
+
 def test_detect_secrets_finds_secrets_in_what_it_is_given(have, monkeypatch, tmp_path):
     have("detect-secrets")
     (tmp_path / "conf.ini").write_text('aws = "AKIAIOSFODNN7EXAMPLQ"\n')
@@ -145,6 +157,35 @@ def test_what_a_real_tool_finds_becomes_rows_and_stays_the_same(db, have, tmp_pa
         assert (scan.state, scan.reason, scan.files_read, scan.fixed) == (ScanState.COMPLETED, "", 1, 0)
         assert (scan.new > 0, scan.same > 0) == (new, not new)
     assert Finding.objects.get(rule=rule).path == name
+
+
+def database(folder: Path, **meta: object) -> str:
+    """Safety's, with one advisory of ours about django."""
+    about = {"advisory": "Slow.", "cve": "CVE-2026-1", "id": "pyup.io-1", "specs": ["<2.2"], "v": "<2.2"}
+    folder.mkdir()
+    told = {"timestamp": 1_780_000_000, "base_domain": "https://example.org", **meta}
+    (folder / "insecure.json").write_text(json.dumps({"$meta": told, "django": ["<2.2"]}))
+    full = {"$meta": told, "django": [{**about, "more_info_path": "/x"}]}
+    (folder / "insecure_full.json").write_text(json.dumps(full))
+    return str(folder)
+
+
+def test_safety_with_the_operators_database(db, have, tmp_path, settings):
+    have("safety")
+    settings.SAFETY_DB = database(tmp_path / "db")
+    root = tmp_path / "code"
+    root.mkdir()
+    (root / "requirements.txt").write_text("django==2.0 ; python_version > '3'\nother[x]==1.0 --hash=sha256:0  # why\n")
+    scan = scanned("safety", root)
+    assert (scan.state, scan.reason, scan.new) == (ScanState.COMPLETED, "", 1)
+    assert Finding.objects.get().title == "django 2.0: Slow"
+    (root / "requirements.txt").write_text("requests>=2\n-e ./shop\ngit+https://example.org/x\nother==1.*\n")
+    scan = scanned("safety", root)
+    assert (scan.state, scan.fixed) == (ScanState.COMPLETED_WITH_ERRORS, 0)
+    assert "not looked at: requests>=2, git+https://example.org/x, other==1.*" in scan.reason
+    settings.SAFETY_DB = database(tmp_path / "other", base_domain=None)
+    (tmp_path / "other" / "insecure_full.json").write_text('{"$meta": {}}')
+    assert "has no base_domain" in scanned("safety", root).reason
 
 
 # --- programs of vendors ------------------------------------------------------------------------------------------
@@ -219,6 +260,17 @@ def test_trivy_judges_infrastructure_and_keeps_what_it_is_set_to_quiet(db, have,
     path.unlink()
     (tmp_path / "readme.txt").write_text("nothing\n")
     assert scanned("trivy", tmp_path).fixed == scan.new
+
+
+@pytest.mark.parametrize("tool", ["gitleaks", "trivy"])
+def test_secrets_are_looked_for_in_tests_and_texts_too(db, have, tmp_path, tool):
+    have(tool)
+    names = {"tests/a.ini", "examples/a.ini", "vendor/a.ini", "README.md", "a.ini"}
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"a={TOKENS[0]}\n")
+    assert scanned(tool, tmp_path).state == ScanState.COMPLETED
+    assert set(Finding.objects.values_list("path", flat=True)) == names
 
 
 @pytest.mark.parametrize("tool", ["gitleaks", "trivy"])
@@ -374,6 +426,34 @@ def test_a_tool_that_eats_memory_is_stopped_and_says_so(instead, settings):
     settings.SCAN_MEMORY = 256
     with pytest.raises(ToolFailed, match=r"exit code 3(.|\n)*OPSSIGHT_SCAN_MEMORY"):
         instead(f"{sys.executable} -c 'x = bytearray(600_000_000)' || exit 3")
+
+
+def test_a_tool_that_writes_without_end_is_stopped_and_says_so(instead, monkeypatch):
+    monkeypatch.setattr("scanning.scanners.run.MOST_WRITTEN", 2)
+    with pytest.raises(ToolFailed, match=r"SIGXFSZ: it wrote a file of more than 2 MB"):
+        instead('exec cat /dev/zero > "$report"')
+
+
+def test_links_that_lead_nowhere_and_odd_names_keep_nothing_else_from_being_read(db, have, tmp_path):
+    have("bandit")
+    (tmp_path / "loop1.py").symlink_to("loop2.py")
+    (tmp_path / "loop2.py").symlink_to("loop1.py")
+    (tmp_path / "round").symlink_to(".")
+    (tmp_path / "passwd.py").symlink_to("/etc/passwd")
+    os.mkfifo(tmp_path / "pipe.py")
+    names = ["-rf.py", "--output=x.py", "two\nlines.py", "$(touch pwned).py"]
+    for name in names:
+        (tmp_path / name).write_text("import os\nos.system(x)\n")
+    scan = request_scan(folder_asset(tmp_path), dispatch=False)
+    run_scan(scan.pk)
+    scan.refresh_from_db()
+    assert scan.state == ScanState.COMPLETED_WITH_ERRORS
+    assert {name for name in ("loop1.py", "pipe.py") if f"{name}: can't be read" in scan.reason} == {
+        "loop1.py",
+        "pipe.py",
+    }
+    assert set(Finding.objects.values_list("path", flat=True)) == set(names)
+    assert not (tmp_path / "pwned").exists()
 
 
 def test_a_tool_knows_nothing_of_our_secrets(instead, monkeypatch):
