@@ -130,7 +130,8 @@ EVIDENCE = (
         "That weaknesses are looked for",
         (
             "scans:requested", "scans:started", "scans:finished", "scans:failed", "scanning.scan", "imports:undone",
-            "imports.import",
+            "imports.import", "scanners:install_requested", "scanners:installed", "scanners:install_failed",
+            "tools.installation",
         ),
         {"SOC2": ("CC7.1",), "GDPR": ("32(1)(d)",), "ISO27001": ("A.8.8",), "PCI_DSS": ("11.3.1",)},
     ),

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('scanning', '0008_targets'),
+        ('scanning', '0006_finding_detail'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -38,6 +38,7 @@ from rbac.models import DenyRule, Role, RoleAssignment, Unit
 from rbac.services import assign_role, create_unit, root_unit, save_deny
 from scanning.imports.models import Import
 from scanning.models import Asset, Finding, Scan, Severity
+from scanning.tools.models import Installation
 from scanning.triage.models import BulkAction, Comment, Decision
 from tests.conftest import enrolled, make_person, opened
 
@@ -58,6 +59,10 @@ def decision(unit: Unit) -> Decision:
         finding=about, asset=about.asset, status="accepted", was="open", reason=unit.name,
         decided_by=person(unit), until=timezone.now() + timedelta(days=9),
     )  # fmt: skip
+
+
+def installation(unit: Unit) -> Installation:
+    return Installation.objects.create(tool="bandit", version="1.9.4", state="failed", reason=unit.name)
 
 
 def comment(unit: Unit) -> Comment:
@@ -188,6 +193,7 @@ MAKE: dict[str, Callable[[Unit], Model]] = {
     "imports.import": lambda unit: Import.objects.create(asset=asset(unit), digest="0" * 64),
     "scanning.finding": finding,
     "triage.decision": decision,
+    "tools.installation": installation,
     "triage.comment": comment,
     "triage.bulkaction": lambda unit: BulkAction.objects.create(
         done_by=person(unit), kind="tag", word=unit.name[:30].lower(), changed=1

@@ -35,6 +35,7 @@ WRITING = {  # console pages by POST
     "compliance/<str:key>/evaluate",
     "assets/<uuid:uid>/scan",
     "decisions/<uuid:uid>/answer",
+    "scanners/<str:name>/install",
     "findings/<uuid:uid>/owner",
     "findings/<uuid:uid>/tags",
     "findings/<uuid:uid>/comments",
@@ -43,7 +44,7 @@ WRITING = {  # console pages by POST
 }
 # One's own whatever the role; tested where it lives.
 OWN = {"me", "devices", "tokens", "sessions", "mfa", "my-security", "step-up", "bulk-actions"}
-NAMED_BY = {"checkpoints": "size", "controls": "key", "groups": "name"}  # others by their uid
+NAMED_BY = {"checkpoints": "size", "controls": "key", "groups": "name", "scanners": "tool"}  # others by their uid
 BY_LABEL = {"mfa": "mfa.totpdevice", "trail": "audit.auditentry", "grants": "scanning.assetusergrant"}
 
 

@@ -190,6 +190,7 @@ def minutes_left(until: datetime) -> str:
 # --- words --------------------------------------------------------------------------------------------------------
 
 register.filter("figure", figure)
+register.filter("percent", lambda share: f"{share:.1%}")
 register.filter("factor_name", lambda level: NAMES.get(level, level))
 register.filter("factor_demand", lambda level: DEMANDS.get(level, level))
 
