@@ -73,7 +73,8 @@ def give(rows: Sequence[Finding], owners: dict[int, Any]) -> None:
     for finding in rows:
         finding.owner = owners[finding.pk]
     with bulk_write():
-        Finding.objects.bulk_update(rows, ["owner"])
+        for owner in set(owners.values()):  # most often one for all of them
+            Finding.objects.filter(pk__in=[row.pk for row in rows if owners[row.pk] == owner]).update(owner=owner)
         told = ((finding, {"owner": [was[finding.pk], finding.owner_id]}) for finding in rows)
         bulk_record(events.FINDING_ASSIGNED, told)
 

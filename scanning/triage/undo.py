@@ -65,15 +65,15 @@ def _undecide(action: BulkAction, changes: Sequence[BulkChange]) -> int:
         same = finding.status == action.status and finding.fixed_at == change.became_fixed_at
         if same and newest.get(finding.pk) == change.decision_id:
             back.append(change)
+    anew = set()
     for change in back:
         finding = change.finding
         finding.status, finding.fixed_at = change.status, change.fixed_at
-        if finding.due_at == change.became_due_at:  # a scan that rates it otherwise has set another
+        if finding.due_at == change.became_due_at != change.due_at:  # a scan that rates it otherwise has set another
             finding.due_at = change.due_at
-    with bulk_write():
-        told = [(change.finding, {"status": [action.status, change.status]}) for change in back]
-        Finding.objects.bulk_update([change.finding for change in back], ["status", "due_at", "fixed_at"])
-        bulk_record(scan_events.FINDING_RESTORED, told)
+            anew.add(finding.pk)
+    was = {change.finding_id: action.status for change in back}
+    bulk.save(scan_events.FINDING_RESTORED, [change.finding for change in back], was, anew)
     Decision.objects.filter(pk__in=[change.decision_id for change in back]).update(undone_at=timezone.now())
     _wait_again([change.closed for change in back if change.closed])
     return len(back)

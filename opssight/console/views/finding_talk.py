@@ -73,9 +73,9 @@ def _is_panel(request: HttpRequest) -> bool:
 
 
 def _entries(user: Any, finding: Finding, most: int) -> list[Moment]:
-    """Of the trail, for those who may read it; without what the decisions and comments beside it say."""
-    found = AuditEntry.objects.permitted(user, "trail:read").about(finding).select_related("personal")
-    entries = list(found.order_by("-timestamp", "-id")[: 2 * most])
+    """Of the trail, for those who may read it; without who looked, and what decisions and comments beside it say."""
+    found = AuditEntry.objects.permitted(user, "trail:read").about(finding).exclude(event="records:read")
+    entries = list(found.select_related("personal").order_by("-timestamp", "-id")[: 2 * most])
     spoken = {entry.request_id for entry in entries if entry.event in TOLD_BY_ROWS and entry.request_id}
     shown = [entry for entry in entries if entry.event not in TOLD_BY_ROWS and entry.request_id not in spoken][:most]
     owners = {entry.pk: entry.old_and_new.get("owner") for entry in shown if entry.event == "findings:assigned"}
