@@ -129,8 +129,8 @@ EVIDENCE = (
     Evidence(
         "That weaknesses are looked for",
         (
-            "scans:requested", "scans:started", "scans:finished", "scans:failed", "scanning.scan", "imports:undone",
-            "imports.import",
+            "assets:uploaded", "scans:requested", "scans:started", "scans:finished", "scans:failed", "scanning.scan",
+            "imports:undone", "imports.import",
         ),
         {"SOC2": ("CC7.1",), "GDPR": ("32(1)(d)",), "ISO27001": ("A.8.8",), "PCI_DSS": ("11.3.1",)},
     ),

@@ -7,6 +7,7 @@ from django.urls import reverse
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
 from rest_framework.decorators import action
+from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -32,13 +33,38 @@ class PermittedUnit(serializers.SlugRelatedField[Unit]):
 
 class AssetSerializer(StrictModelSerializer):
     unit = PermittedUnit()
-    location = Text(max_length=1000, help_text="The path of the folder on the server.")
+    kind = serializers.ChoiceField(
+        [choice for choice in Asset.Kind.choices if choice[0] != Asset.Kind.INSTALLATION], default=Asset.Kind.FOLDER
+    )
+    location = Text(
+        max_length=1000, allow_blank=True,
+        help_text="The path of a folder or file on the server, or a repository's address; of an upload, none.",
+    )  # fmt: skip
+    secret = Text(
+        max_length=10_000, write_only=True, required=False, allow_blank=True, lines=True, trim_whitespace=False,
+        help_text="Of a repository: password or token; for ssh a private key. Never shown again.",
+    )  # fmt: skip
+    has_secret = serializers.BooleanField(read_only=True)
 
     class Meta:
         model = Asset
-        fields = ["uid", "name", "kind", "location", "unit", "created_at"]
-        read_only_fields = ["uid", "kind", "created_at"]
+        fields = [
+            "uid", "name", "kind", "location", "unit", "is_active", "branch", "username", "secret", "has_secret",
+            "upload_name", "upload_digest", "uploaded_at", "created_at",
+        ]  # fmt: skip
+        read_only_fields = ["uid", "upload_name", "upload_digest", "uploaded_at", "created_at"]
         validators: list[Any] = []  # what is taken already is a conflict, which the service tells
+
+    def get_fields(self) -> dict[str, Any]:
+        """What an asset is stays: findings are about it."""
+        fields = super().get_fields()
+        if self.instance is not None and "kind" in fields:
+            fields["kind"] = serializers.ChoiceField(Asset.Kind.choices, read_only=True)
+        return fields
+
+
+class NewUpload(StrictSerializer):
+    file = serializers.FileField(max_length=200, help_text="zip, tar, tar.gz, tar.bz2 or tar.xz; of an image, tar.")
 
 
 class ScanSerializer(StrictModelSerializer):
@@ -47,8 +73,8 @@ class ScanSerializer(StrictModelSerializer):
     class Meta:
         model = Scan
         fields = [
-            "uid", "asset", "scanner", "scanner_version", "trigger", "state", "reason", "parts_total", "parts_done",
-            "files_read", "new", "same", "fixed", "reopened", "queued_at", "started_at", "finished_at",
+            "uid", "asset", "scanner", "scanner_version", "trigger", "state", "reason", "revision", "parts_total",
+            "parts_done", "files_read", "new", "same", "fixed", "reopened", "queued_at", "started_at", "finished_at",
         ]  # fmt: skip
         read_only_fields = fields
 
@@ -86,6 +112,7 @@ class FindingSerializer(StrictModelSerializer):
 
 
 class AssetFilter(FilterSet):
+    is_active = django_filters.BooleanFilter()
     kind = ChoiceIn(choices=choices(Asset.Kind))
     unit = UidFilter(field_name="unit__uid")
     name = django_filters.CharFilter(lookup_expr="icontains")
@@ -143,6 +170,16 @@ class AssetViewSet(Resource, List, Retrieve, Update):
         asked.is_valid(raise_exception=True)
         return services.create_asset(**asked.validated_data)
 
+    @extend_schema(request={"multipart/form-data": NewUpload}, responses=AssetSerializer)
+    @action(detail=True, methods=["post"], parser_classes=[MultiPartParser])
+    def upload(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """What the archive or container image is from now on. Findings stay what they are."""
+        asked = NewUpload(data=request.data)
+        asked.is_valid(raise_exception=True)
+        file = asked.validated_data["file"]
+        data, etag = self.represent(services.upload(self.get_object(), file, name=file.name, by=request.user))
+        return Response(data, headers={"ETag": etag})
+
     def perform_update(self, serializer: Any) -> None:
         if "unit" in serializer.validated_data:
             check(self.request.user, "assets:create")
@@ -150,7 +187,8 @@ class AssetViewSet(Resource, List, Retrieve, Update):
 
     @classmethod
     def permission_for(cls, action: str) -> str:
-        return "assets:create" if action == "bulk" else super().permission_for(action)
+        asked = {"bulk": "assets:create", "upload": "assets:update"}
+        return asked.get(action) or super().permission_for(action)
 
 
 class ScanViewSet(Resource, List, Retrieve):

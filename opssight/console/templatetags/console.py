@@ -74,6 +74,7 @@ _ENDINGS = {
     ScanState.FAILED: ("failed", "Run failed"),
     ScanState.TIMED_OUT: ("failed", "Timed out"),
     ScanState.NOT_INSTALLED: ("notinst", "Not installed"),
+    ScanState.DOES_NOT_FIT: ("unknown", "Nothing to read"),
 }
 
 
@@ -91,7 +92,7 @@ def scan_state(scan: Scan, css: str = "st") -> SafeString:
 @register.filter
 def tells(scan: Scan) -> bool:
     """Whether its numbers say something: a run that waits or ended early found neither nothing nor anything."""
-    return scan.state not in (ScanState.QUEUED, *ScanState.failures()) or scan.total > 0
+    return scan.state not in (ScanState.QUEUED, ScanState.DOES_NOT_FIT, *ScanState.failures()) or scan.total > 0
 
 
 @register.simple_tag
