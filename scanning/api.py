@@ -174,10 +174,11 @@ class AssetViewSet(Resource, List, Retrieve, Update):
     @action(detail=True, methods=["post"], parser_classes=[MultiPartParser])
     def upload(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """What the archive or container image is from now on. Findings stay what they are."""
+        asset = self.get_object()
         asked = NewUpload(data=request.data)
         asked.is_valid(raise_exception=True)
         file = asked.validated_data["file"]
-        data, etag = self.represent(services.upload(self.get_object(), file, name=file.name, by=request.user))
+        data, etag = self.represent(services.upload(asset, file, name=file.name, by=request.user))
         return Response(data, headers={"ETag": etag})
 
     def perform_update(self, serializer: Any) -> None:

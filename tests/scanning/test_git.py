@@ -163,9 +163,9 @@ def test_an_address_inside_the_house_is_not_called(db, server, settings):
         "https://dev:secret@host.example/shop.git", "https://dev@host.example/shop.git", "https://-oProxyCommand=x/y",
         "ssh://-oProxyCommand=touch/x", "ssh://git@host.example/x", "http://host.example/x", "https://host.example",
         "https://host.example/x?y", "https://host.example/x#y", "https://host.example:99999/x",
-        "https://host.example/a b",
-        "file:///etc", "file://host/etc", "file:///srv/../etc/x", "https://ho\\st.example/x", "HTTPS:/x", "ftp://h/x",
-        "",         "https://host.example\n/x", "https:///x", "transport::https://host.example/x",
+        "https://host.example/a b", "file:///etc", "file://host/etc", "file:///srv/../etc/x",
+        "https://ho\\st.example/x", "HTTPS:/x", "ftp://h/x",
+        "", "https://host.example\n/x", "https:///x", "transport::https://host.example/x",
     ],
 )  # fmt: skip
 def test_hostile_addresses_are_refused_with_a_sentence(olga, client_for, url):
