@@ -5,6 +5,7 @@ import django_filters
 from django.db.models import F, QuerySet
 from django.http import Http404
 from django.urls import reverse
+from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
 from rest_framework.decorators import action
@@ -19,6 +20,7 @@ from opssight.kernel.rest.serializers import StrictModelSerializer, StrictSerial
 from opssight.kernel.rest.views import List, Resource, Retrieve, Update, accepted, wait_for
 from rbac.models import Unit
 from scanning import services
+from scanning.coverage import STATES, matrix
 from scanning.detail import RATED
 from scanning.models import Asset, Finding, Scan, ScanState, Severity, Status
 from scanning.triage import ownership
@@ -65,6 +67,19 @@ class AssetSerializer(StrictModelSerializer):
         if self.instance is not None and "kind" in fields:
             fields["kind"] = serializers.ChoiceField(Asset.Kind.choices, read_only=True)
         return fields
+
+
+class CoverageCellSerializer(serializers.Serializer[Any]):
+    scanner = serializers.CharField()
+    state = serializers.ChoiceField([*STATES])
+    scan = serializers.UUIDField(source="scan.uid", default=None, allow_null=True)
+    completed_at = serializers.DateTimeField(allow_null=True)
+
+
+class AssetCoverageSerializer(serializers.Serializer[Any]):
+    asset = serializers.UUIDField()
+    name = serializers.CharField()
+    tools = CoverageCellSerializer(many=True)
 
 
 class NewUpload(StrictSerializer):
@@ -207,6 +222,7 @@ class AssetViewSet(Resource, List, Retrieve, Update):
     queryset = Asset.objects.select_related("unit")
     serializer_class = AssetSerializer
     filterset_class = AssetFilter
+    takes = {"coverage": {"limit", "cursor"}}
 
     def create(self, request: Request) -> Response:
         asset = self._create(request.data, request, dry_run=False)
@@ -224,6 +240,17 @@ class AssetViewSet(Resource, List, Retrieve, Update):
         asked = self.get_serializer(data=data)
         asked.is_valid(raise_exception=True)
         return services.create_asset(**asked.validated_data)
+
+    @extend_schema(responses=AssetCoverageSerializer(many=True))
+    @action(detail=False, methods=["get"])
+    def coverage(self, request: Request) -> Response:
+        """How each tool stands on each active asset: `state` is one of running, clean, findings, partly, failed,
+        not_installed, stale, never, does_not_fit."""
+        assets = self.paginate_queryset(self.get_queryset().filter(is_active=True)) or []
+        runs = Scan.objects.permitted(request.user, "scans:read")
+        rows = matrix(assets, runs, at=timezone.now())
+        told = [{"asset": asset.uid, "name": asset.name, "tools": row} for asset, row in zip(assets, rows, strict=True)]
+        return self.get_paginated_response(AssetCoverageSerializer(told, many=True).data)
 
     @extend_schema(request={"multipart/form-data": NewUpload}, responses=AssetSerializer)
     @action(detail=True, methods=["post"], parser_classes=[MultiPartParser])
@@ -243,7 +270,7 @@ class AssetViewSet(Resource, List, Retrieve, Update):
 
     @classmethod
     def permission_for(cls, action: str) -> str:
-        asked = {"bulk": "assets:create", "upload": "assets:update"}
+        asked = {"bulk": "assets:create", "upload": "assets:update", "coverage": "scans:read"}
         return asked.get(action) or super().permission_for(action)
 
 
