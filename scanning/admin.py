@@ -1,5 +1,6 @@
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -9,6 +10,28 @@ from opssight.kernel.admin import GuardedAdmin
 from rbac.admin import GrantAdmin
 from scanning import services
 from scanning.models import Asset, AssetGroupGrant, AssetUserGrant, Finding, Scan
+from scanning.sources.base import BadTarget
+from scanning.sources.checkout import check_asset
+
+
+class AssetForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
+    secret = forms.CharField(
+        required=False, max_length=10_000, strip=False, widget=forms.Textarea(attrs={"rows": 3, "autocomplete": "off"}),
+        help_text="Of a repository: password or token; for ssh a private key. Never shown again; empty keeps it.",
+    )  # fmt: skip
+
+    class Meta:
+        model = Asset
+        fields = ["name", "kind", "location", "unit", "is_active", "branch", "username"]
+
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]  # Django's own hook, which its stubs leave out
+        if self.errors:
+            return
+        try:
+            check_asset(self.instance)
+        except BadTarget as error:
+            self.add_error(None, str(error))
 
 
 @admin.register(Asset)
@@ -16,13 +39,24 @@ class AssetAdmin(GuardedAdmin):
     resource = "assets"
     task = "Code and findings"
     verbs = {"view": "read", "add": "create", "change": "update"}
-    list_display = ["name", "kind", "location", "unit", "created_at"]
-    list_filter = ["kind", "unit"]
+    list_display = ["name", "kind", "location", "unit", "is_active", "created_at"]
+    list_filter = ["kind", "is_active", "unit"]
     ordering = ["name"]
     list_select_related = ["unit"]
     search_fields = ["name", "location"]
-    fields = ["name", "kind", "location", "unit"]
+    form = AssetForm
     actions = ["scan"]
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """A reader is shown no field for the secret."""
+        fields = ["name", "kind", "location", "unit", "is_active", "branch", "username"]
+        return [*fields, "secret"] if obj is None or self.has_change_permission(request, obj) else fields
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        return ["kind"] if obj is not None else []
+
+    def save_model(self, request: HttpRequest, obj: Asset, form: Any, change: bool) -> None:
+        services.save_asset(obj, secret=form.cleaned_data["secret"] or None)
 
     def has_scan_permission(self, request: HttpRequest) -> bool:
         return decide(request.user, "scans:create").allowed

@@ -5,9 +5,11 @@ import django_filters
 from django.db.models import F, QuerySet
 from django.http import Http404
 from django.urls import reverse
+from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
 from rest_framework.decorators import action
+from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -18,6 +20,7 @@ from opssight.kernel.rest.serializers import StrictModelSerializer, StrictSerial
 from opssight.kernel.rest.views import List, Resource, Retrieve, Update, accepted, wait_for
 from rbac.models import Unit
 from scanning import services
+from scanning.coverage import STATES, matrix
 from scanning.detail import RATED
 from scanning.models import Asset, Finding, Scan, ScanState, Severity, Status
 from scanning.triage import ownership
@@ -36,13 +39,51 @@ class PermittedUnit(serializers.SlugRelatedField[Unit]):
 
 class AssetSerializer(StrictModelSerializer):
     unit = PermittedUnit()
-    location = Text(max_length=1000, help_text="The path of the folder on the server.")
+    kind = serializers.ChoiceField(
+        [choice for choice in Asset.Kind.choices if choice[0] != Asset.Kind.INSTALLATION], default=Asset.Kind.FOLDER
+    )
+    location = Text(
+        max_length=1000, allow_blank=True,
+        help_text="The path of a folder or file on the server, or a repository's address; of an upload, none.",
+    )  # fmt: skip
+    secret = Text(
+        max_length=10_000, write_only=True, required=False, allow_blank=True, lines=True, trim_whitespace=False,
+        help_text="Of a repository: password or token; for ssh a private key. Never shown again.",
+    )  # fmt: skip
+    has_secret = serializers.BooleanField(read_only=True)
 
     class Meta:
         model = Asset
-        fields = ["uid", "name", "kind", "location", "unit", "created_at"]
-        read_only_fields = ["uid", "kind", "created_at"]
+        fields = [
+            "uid", "name", "kind", "location", "unit", "is_active", "branch", "username", "secret", "has_secret",
+            "upload_name", "upload_digest", "uploaded_at", "created_at",
+        ]  # fmt: skip
+        read_only_fields = ["uid", "upload_name", "upload_digest", "uploaded_at", "created_at"]
         validators: list[Any] = []  # what is taken already is a conflict, which the service tells
+
+    def get_fields(self) -> dict[str, Any]:
+        """What an asset is stays: findings are about it."""
+        fields = super().get_fields()
+        if self.instance is not None and "kind" in fields:
+            fields["kind"] = serializers.ChoiceField(Asset.Kind.choices, read_only=True)
+        return fields
+
+
+class CoverageCellSerializer(serializers.Serializer[Any]):
+    scanner = serializers.CharField()
+    state = serializers.ChoiceField([*STATES])
+    scan = serializers.UUIDField(source="scan.uid", default=None, allow_null=True)
+    completed_at = serializers.DateTimeField(allow_null=True)
+
+
+class AssetCoverageSerializer(serializers.Serializer[Any]):
+    asset = serializers.UUIDField()
+    name = serializers.CharField()
+    tools = CoverageCellSerializer(many=True)
+
+
+class NewUpload(StrictSerializer):
+    file = serializers.FileField(max_length=200, help_text="zip, tar, tar.gz, tar.bz2 or tar.xz; of an image, tar.")
 
 
 class ScanSerializer(StrictModelSerializer):
@@ -51,8 +92,8 @@ class ScanSerializer(StrictModelSerializer):
     class Meta:
         model = Scan
         fields = [
-            "uid", "asset", "scanner", "scanner_version", "trigger", "state", "reason", "parts_total", "parts_done",
-            "files_read", "new", "same", "fixed", "reopened", "queued_at", "started_at", "finished_at",
+            "uid", "asset", "scanner", "scanner_version", "trigger", "state", "reason", "revision", "parts_total",
+            "parts_done", "files_read", "new", "same", "fixed", "reopened", "queued_at", "started_at", "finished_at",
         ]  # fmt: skip
         read_only_fields = fields
 
@@ -104,6 +145,7 @@ class TagChange(StrictSerializer):
 
 
 class AssetFilter(FilterSet):
+    is_active = django_filters.BooleanFilter()
     kind = ChoiceIn(choices=choices(Asset.Kind))
     unit = UidFilter(field_name="unit__uid")
     name = django_filters.CharFilter(lookup_expr="icontains")
@@ -180,6 +222,7 @@ class AssetViewSet(Resource, List, Retrieve, Update):
     queryset = Asset.objects.select_related("unit")
     serializer_class = AssetSerializer
     filterset_class = AssetFilter
+    takes = {"coverage": {"limit", "cursor"}}
 
     def create(self, request: Request) -> Response:
         asset = self._create(request.data, request, dry_run=False)
@@ -198,6 +241,28 @@ class AssetViewSet(Resource, List, Retrieve, Update):
         asked.is_valid(raise_exception=True)
         return services.create_asset(**asked.validated_data)
 
+    @extend_schema(responses=AssetCoverageSerializer(many=True))
+    @action(detail=False, methods=["get"])
+    def coverage(self, request: Request) -> Response:
+        """How each tool stands on each active asset: `state` is one of running, clean, findings, partly, failed,
+        not_installed, stale, never, does_not_fit."""
+        assets = self.paginate_queryset(self.get_queryset().filter(is_active=True)) or []
+        runs = Scan.objects.permitted(request.user, "scans:read")
+        rows = matrix(assets, runs, at=timezone.now())
+        told = [{"asset": asset.uid, "name": asset.name, "tools": row} for asset, row in zip(assets, rows, strict=True)]
+        return self.get_paginated_response(AssetCoverageSerializer(told, many=True).data)
+
+    @extend_schema(request={"multipart/form-data": NewUpload}, responses=AssetSerializer)
+    @action(detail=True, methods=["post"], parser_classes=[MultiPartParser])
+    def upload(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """What the archive or container image is from now on. Findings stay what they are."""
+        asset = self.get_object()
+        asked = NewUpload(data=request.data)
+        asked.is_valid(raise_exception=True)
+        file = asked.validated_data["file"]
+        data, etag = self.represent(services.upload(asset, file, name=file.name, by=request.user))
+        return Response(data, headers={"ETag": etag})
+
     def perform_update(self, serializer: Any) -> None:
         if "unit" in serializer.validated_data:
             check(self.request.user, "assets:create")
@@ -205,7 +270,8 @@ class AssetViewSet(Resource, List, Retrieve, Update):
 
     @classmethod
     def permission_for(cls, action: str) -> str:
-        return "assets:create" if action == "bulk" else super().permission_for(action)
+        asked = {"bulk": "assets:create", "upload": "assets:update", "coverage": "scans:read"}
+        return asked.get(action) or super().permission_for(action)
 
 
 class ScanViewSet(Resource, List, Retrieve):

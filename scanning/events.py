@@ -1,5 +1,6 @@
 from opssight.kernel.events import register
 
+ASSET_UPLOADED = register("assets:uploaded")
 SCAN_REQUESTED = register("scans:requested")
 SCAN_STARTED = register("scans:started")
 SCAN_FINISHED = register("scans:finished")

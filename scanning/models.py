@@ -11,6 +11,7 @@ from guardian.models import GroupObjectPermissionBase, UserObjectPermissionBase
 
 from audit.models import AuditEntry
 from opssight.kernel.access import GuardedQuerySet
+from opssight.kernel.crypto import Encrypted
 from opssight.kernel.ids import new_uid
 from opssight.kernel.jobs import Job, State
 from opssight.kernel.validation import Line
@@ -51,35 +52,59 @@ def due_at(severity: int, found: datetime) -> datetime | None:
 
 
 class AssetQuerySet(GuardedQuerySet["Asset"]):
-    pass
+    def active(self) -> Self:
+        return self.filter(is_active=True)
 
 
 class Asset(models.Model):
-    """Something that is scanned. `location` is what the kind says: a folder's path; the installation needs none."""
+    """Something that is scanned. `location` is what the kind says: the path of a folder or file on the server, or a
+    repository's address; an uploaded file and the installation need none."""
 
     class Kind(models.TextChoices):
         FOLDER = "folder", "Folder"
+        GIT = "git", "Git repository"
+        ARCHIVE = "archive", "Archive of files"
+        IMAGE = "image", "Container image"
         INSTALLATION = "installation", "This installation"
+
+    FILES = (Kind.ARCHIVE, Kind.IMAGE)  # one file, on the server or uploaded
 
     uid = models.UUIDField(default=new_uid, unique=True, editable=False)
     unit = models.ForeignKey(Unit, on_delete=models.PROTECT, related_name="assets")
     kind = models.CharField(max_length=16, choices=Kind, default=Kind.FOLDER)
     name = Line(max_length=200)
     location = models.CharField(max_length=1000, blank=True)
+    is_active = models.BooleanField("active", default=True, help_text="An inactive one is not scanned, nor counted.")
+    branch = Line(max_length=200, blank=True, help_text="Of a repository: branch or tag; without, the one it names.")
+    username = Line(max_length=200, blank=True, help_text="Whom a repository knows us as.")
+    secret_encrypted = models.TextField(blank=True, editable=False)
+    upload = models.CharField(max_length=32, blank=True, editable=False)  # the token of the file that counts
+    upload_name = models.CharField(max_length=200, blank=True, editable=False)
+    upload_digest = models.CharField(max_length=64, blank=True, editable=False)
+    uploaded_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
+    secret = Encrypted("secret_encrypted")
     objects = AssetQuerySet.as_manager()
 
     class Meta:
         default_permissions = ()
         constraints = [
             models.UniqueConstraint(fields=["unit", "name"], name="asset_name_unique_in_unit"),
-            models.UniqueConstraint(fields=["unit", "kind", "location"], name="one_asset_per_location"),
+            models.UniqueConstraint(
+                fields=["unit", "kind", "location"],
+                name="one_asset_per_location",
+                condition=~models.Q(location="", kind__in=["archive", "image"]),
+            ),
         ]
         indexes = [models.Index(fields=["name", "id"], name="asset_by_name")]
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def has_secret(self) -> bool:
+        return bool(self.secret_encrypted)
 
 
 class AssetUserGrant(ObjectGrant, UserObjectPermissionBase):
@@ -128,6 +153,7 @@ class ScanState(models.TextChoices):
     FAILED = State.FAILED.value, "Failed"
     TIMED_OUT = "timed_out", "Timed out"
     NOT_INSTALLED = "not_installed", "Not installed"
+    DOES_NOT_FIT = "does_not_fit", "Nothing to read"  # what it reads is not there, so it is not used on the asset
 
     @classmethod
     def failures(cls) -> list[str]:
@@ -135,7 +161,8 @@ class ScanState(models.TextChoices):
 
 
 # The tools that an asset has runs of, found by jumps along the index scan_latest, and of each the newest run that
-# ended: a few steps for each pair, however many runs there are. The run of an import that was taken back says nothing.
+# ended: a few steps for each pair, however many runs there are. A run that found nothing to read says nothing, and
+# neither does that of an import that was taken back.
 NEWEST_ENDED = """
 WITH RECURSIVE pair (asset_id, scanner) AS (
   SELECT a.id, (SELECT MIN(s.scanner) FROM scanning_scan s WHERE s.asset_id = a.id) FROM scanning_asset a {narrowed}
@@ -147,7 +174,7 @@ WITH RECURSIVE pair (asset_id, scanner) AS (
 SELECT (
   SELECT s.id FROM scanning_scan s
   WHERE s.asset_id = p.asset_id AND s.scanner = p.scanner AND s.finished_at <= %s
-    AND s.state NOT IN ('queued', 'running') AND NOT (s.trigger = 'import' AND s.state = 'failed')
+    AND s.state NOT IN ('queued', 'running', 'does_not_fit') AND NOT (s.trigger = 'import' AND s.state = 'failed')
   ORDER BY s.id DESC LIMIT 1
 )
 FROM pair p WHERE p.scanner IS NOT NULL
@@ -156,8 +183,8 @@ FROM pair p WHERE p.scanner IS NOT NULL
 
 class ScanQuerySet(GuardedQuerySet["Scan"]):
     def standing(self) -> Self:
-        """All but those of imports that were taken back."""
-        return self.exclude(trigger=Scan.Trigger.IMPORT, state=ScanState.FAILED)
+        """All but those that found nothing to read, or whose import was taken back."""
+        return self.exclude(trigger=Scan.Trigger.IMPORT, state=ScanState.FAILED).exclude(state=ScanState.DOES_NOT_FIT)
 
     def newest_ended(self, *, at: datetime, assets: Iterable[int] | None = None) -> Self:
         """Of each tool on each asset (or on those with these ids) the newest run that ended by `at`, and in
@@ -190,6 +217,7 @@ class Scan(Job):
         MANUAL = "manual", "By hand"
         COMMAND = "command", "Command"
         IMPORT = "import", "Import"
+        SCHEDULE = "schedule", "Schedule"
 
     task: ClassVar[str] = "scanning.tasks.run_scan"
 
@@ -206,6 +234,9 @@ class Scan(Job):
     parts_total = models.PositiveIntegerField(default=0)
     parts_done = models.PositiveIntegerField(default=0)
     part = models.CharField(max_length=200, blank=True, help_text="What is being read now.")
+    revision = models.CharField(
+        max_length=64, blank=True, help_text="What was read: the commit of a repository, SHA-256 of a file."
+    )
     files_read = models.PositiveIntegerField(default=0)
     new = models.PositiveIntegerField(default=0)
     same = models.PositiveIntegerField(default=0)
@@ -224,6 +255,10 @@ class Scan(Job):
 
     def __str__(self) -> str:
         return f"Scan {self.pk}: {self.asset}"
+
+    @property
+    def is_commit(self) -> bool:
+        return self.asset.kind == Asset.Kind.GIT
 
     @property
     def total(self) -> int:

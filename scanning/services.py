@@ -2,13 +2,15 @@
 
 import logging
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
+from django.utils import timezone
 
 from opssight.kernel.access import check, decide
 from opssight.kernel.actor import Actor, acting
@@ -29,8 +31,12 @@ from scanning.scanners import (  # noqa: F401  (registers the tools)
     semgrep,
     toolbox,
     trivy,
+    trivy_image,
 )
-from scanning.scanners.run import ToolFailed, ToolTimedOut, run
+from scanning.scanners.run import HEARTBEAT, ToolFailed, ToolTimedOut, run
+from scanning.sources import archives, uploads
+from scanning.sources.base import BadTarget
+from scanning.sources.checkout import check_asset, checkout
 
 log = logging.getLogger("opssight.scanning")
 SCANNER = Actor(kind="system", label="Scanner")
@@ -42,17 +48,39 @@ class UnknownScanner(Refusal):
     status = 400
 
 
-def folder_asset(path: str | Path, *, unit: Unit | None = None) -> Asset:
-    """The asset of a folder, made on first use. Its name is the folder's, or the whole path where that is taken."""
-    location = str(Path(path).expanduser().resolve()).encode("utf-8", "replace").decode()
+def asset_at(target: str | Path, *, unit: Unit | None = None) -> Asset:
+    """The asset of a folder, of a file (an archive or container image) or of a repository's address, made on first use.
+    Its name is the last part of where it is, or all of that where the name is taken. UnknownPlace where it can't be."""
     unit = unit or root_unit()
-    found = Asset.objects.filter(unit=unit, kind=Asset.Kind.FOLDER, location=location).first()
+    if "://" in str(target):
+        kind, location = Asset.Kind.GIT, str(target)
+    else:
+        location = str(Path(target).expanduser().resolve()).encode("utf-8", "replace").decode()
+        kind = _kind_of(Path(location))
+    found = Asset.objects.filter(unit=unit, kind=kind, location=location).first()
     if found:
         return found
     name = Path(location).name or location
     if Asset.objects.filter(unit=unit, name=name).exists():
         name = location[-200:]
-    return Asset.objects.create(unit=unit, kind=Asset.Kind.FOLDER, location=location, name=name)
+    asset = Asset(unit=unit, kind=kind, location=location, name=name)
+    _check(asset)
+    asset.save()  # a folder's name is what it is, odd characters and all
+    return asset
+
+
+def folder_asset(path: str | Path, *, unit: Unit | None = None) -> Asset:
+    return asset_at(path, unit=unit)
+
+
+def _kind_of(path: Path) -> Asset.Kind:
+    """A file that is no archive is taken for a folder, whose scan then says that it is none."""
+    try:
+        if not path.is_file() or not archives.is_archive(path):
+            return Asset.Kind.FOLDER
+        return Asset.Kind.IMAGE if archives.is_image(path) else Asset.Kind.ARCHIVE
+    except (BadTarget, OSError):
+        return Asset.Kind.ARCHIVE
 
 
 def installation_asset() -> Asset:
@@ -74,29 +102,94 @@ def units_for_new_assets(user: Any) -> QuerySet[Unit]:
 
 
 @transaction.atomic
-def create_asset(*, name: str, location: str, unit: Unit) -> Asset:
-    """A folder to scan. AssetExists where name or location is taken in the unit."""
-    return _save_asset(Asset(unit=unit, kind=Asset.Kind.FOLDER, name=name, location=location))
+def create_asset(*, secret: str = "", **values: Any) -> Asset:
+    """Something to scan. AssetExists where name or location is taken in the unit; UnknownPlace where it can't be."""
+    return save_asset(Asset(**values), secret=secret)
 
 
 @transaction.atomic
-def change_asset(asset: Asset, **values: Any) -> Asset:
+def change_asset(asset: Asset, *, secret: str | None = None, **values: Any) -> Asset:
+    """`secret` replaces the one that is kept; "" takes it away."""
+    if values.get("kind", asset.kind) != asset.kind:
+        raise UnknownPlace("kind can't be changed: findings are about what it was. Make another asset.")
     for name, value in values.items():
         setattr(asset, name, value)
+    return save_asset(asset, secret=secret)
+
+
+def save_asset(asset: Asset, *, secret: str | None) -> Asset:
+    """A secret belongs to one address: another address takes it away, unless it is given again."""
+    before = Asset.objects.filter(pk=asset.pk).first() if asset.pk else None
+    if secret:
+        asset.secret = secret
+    elif secret == "" or (before and (before.location, before.username) != (asset.location, asset.username)):
+        asset.secret_encrypted = ""
     return _save_asset(asset)
 
 
 def _save_asset(asset: Asset) -> Asset:
-    if asset.kind == Asset.Kind.FOLDER and not Path(asset.location).is_absolute():
-        raise UnknownPlace("location must be an absolute path on the server, such as /srv/code/shop.")
+    _check(asset)
     others = Asset.objects.filter(unit=asset.unit).exclude(pk=asset.pk)
     if others.filter(name=asset.name).exists():
         raise AssetExists(f"There is an asset {asset.name} in {asset.unit} already.")
-    if others.filter(kind=asset.kind, location=asset.location).exists():
+    if asset.location and others.filter(kind=asset.kind, location=asset.location).exists():
         raise AssetExists(f"{asset.location} is an asset of {asset.unit} already.")
     asset.full_clean()
     asset.save()
     return asset
+
+
+def _check(asset: Asset) -> None:
+    try:
+        check_asset(asset)
+    except BadTarget as error:
+        raise UnknownPlace(str(error)) from None
+
+
+def upload(asset: Asset, file: BinaryIO, *, name: str, by: Any) -> Asset:
+    """Keep a file as what the asset is from now on; the one before it goes. Unusable where it can't be scanned."""
+    check(by, "assets:update", asset)
+    if asset.kind not in Asset.FILES or asset.location:
+        raise NotUploaded(f"{asset} is read from where it lies, so nothing can be uploaded for it.")
+    try:
+        token, digest = uploads.store(asset.uid, file)
+        place = uploads.path_of(asset.uid, token)
+        try:
+            _check_upload(asset, place)
+        except BaseException:
+            place.unlink(missing_ok=True)
+            raise
+    except BadTarget as error:
+        raise Unusable(str(error)) from None
+    with transaction.atomic():
+        asset = Asset.objects.select_for_update().get(pk=asset.pk)
+        before, asset.upload = asset.upload, token
+        asset.upload_name, asset.upload_digest = findings.storable(Path(name).name)[-200:], digest
+        asset.uploaded_at = timezone.now()
+        asset.save()
+        events.ASSET_UPLOADED.emit(target=asset, name=asset.upload_name, digest=digest)
+        transaction.on_commit(lambda: uploads.forget(asset.uid, before, but=token))
+    return asset
+
+
+def _check_upload(asset: Asset, place: Path) -> None:
+    if not archives.is_archive(place):
+        raise BadTarget("The file is no zip or tar.")
+    if archives.is_image(place) != (asset.kind == Asset.Kind.IMAGE):
+        wanted = "no container image as docker save makes it" if asset.kind == Asset.Kind.IMAGE else "a container image"
+        raise BadTarget(f"The file is {wanted}.")
+
+
+class Unusable(Refusal):
+    status = 400
+
+
+class NotUploaded(Refusal):
+    status = 409
+
+
+class Inactive(Refusal):
+    status = 409
 
 
 class UnknownPlace(Refusal):
@@ -109,11 +202,12 @@ def fitting(asset: Asset) -> list[str]:
     The default one where there is none: its run says why nothing is known.
     """
     ready = []
-    for scanner in base.registry.values():
+    for scanner in base.tools_for(asset.kind).values():
         with suppress(toolbox.NotInstalled, base.NotReady):
             scanner.check()
             ready.append(scanner)
-    return [scanner.name for scanner in targets.fitting(asset, ready)] or [toolbox.DEFAULT]
+    tools = [scanner.name for scanner in targets.fitting(asset, ready)]
+    return tools or [next(iter(base.tools_for(asset.kind)))]
 
 
 def request_scans(
@@ -143,8 +237,14 @@ def request_scan(
     """
     if by is not None:
         check(by, "scans:create", Scan(asset=asset), about=asset)
-    if scanner not in base.registry:
-        raise UnknownScanner(f"{scanner} is not a scanner. There are: {', '.join(base.registry)}.")
+    tools = base.tools_for(asset.kind)
+    if scanner not in tools:
+        raise UnknownScanner(
+            f"{scanner} is not a scanner for this kind of asset, {asset.get_kind_display().lower()}. "
+            f"There are: {', '.join(tools)}."
+        )
+    if not asset.is_active:
+        raise Inactive(f"{asset} is not active, so it is not scanned. Set it active first.")
     waiting = Scan.objects.unfinished().filter(asset=asset, scanner=scanner).first()
     if waiting:
         return waiting
@@ -171,41 +271,69 @@ def run_scan(scan_id: int) -> None:
 
 
 def _run(scan: Scan) -> None:
-    scanner = base.registry[scan.scanner]
     deadline = time.monotonic() + settings.SCAN_TIMEOUT.total_seconds()
     try:
+        scanner = base.tools_for(scan.asset.kind)[scan.scanner]
         scanner.check()
         scanner.prepare(scan.hold)
-        survey = targets.survey(scan.asset, scanner)
-        with transaction.atomic():
-            scan.hold(
-                scanner_version=toolbox.version(scanner.name), parts_total=len(survey.parts), parts_done=0, part="",
-                new=0, same=0, reopened=0, fixed=0, files_read=0,
-            )  # fmt: skip
-            events.SCAN_STARTED.emit(target=scan, scanner=scan.scanner, parts=len(survey.parts))
-        errors, broken = survey.unreadable, 0
-        for part in survey.parts:
-            scan.hold(part=part.name)
-            try:
-                report = run(scanner, part.root, part.files, deadline=deadline, alive=scan.hold)
-            except (ToolFailed, base.BadReport) as error:
-                broken += 1  # one part that a tool can't read says nothing of the others
-                if broken == len(survey.parts):
-                    raise
-                errors.append(f"{part.name}: {error}")
-                continue
-            errors += [f"{name}: {reason}" for name, reason in report.errors.items()]
-            errors += [f"{name}: not read" for name in set(part.files) - report.files - report.errors.keys()]
-            _record_part(scan, report)
+        with checkout(scan.asset, deadline=deadline, alive=_pulse(scan)) as place:
+            errors = _read(scan, scanner, place, deadline)
     except toolbox.NotInstalled as error:
         fail_scan(scan, str(error), state=ScanState.NOT_INSTALLED)
     except ToolTimedOut:
         minutes = settings.SCAN_TIMEOUT.total_seconds() // 60
         fail_scan(scan, f"Stopped after {minutes:.0f} minutes. Nothing was closed.", state=ScanState.TIMED_OUT)
-    except (targets.BadTarget, base.NotReady, ToolFailed, base.BadReport) as error:
-        fail_scan(scan, str(error))
+    except targets.NothingToRead as error:
+        if scan.asset.kind in (
+            Asset.Kind.FOLDER,
+            Asset.Kind.INSTALLATION,
+        ):  # known before: somebody asked for this tool
+            fail_scan(scan, str(error))
+        else:
+            _end(scan, {"state": ScanState.DOES_NOT_FIT, "reason": str(error)})
+    except (BadTarget, base.NotReady, ToolFailed, base.BadReport) as error:
+        fail_scan(scan, findings.storable(str(error)))
     else:
         _finish(scan, errors)
+
+
+def _pulse(scan: Scan) -> Callable[[], None]:
+    """Renews the lease, however often it is called, no more than every few seconds."""
+    last = time.monotonic()
+
+    def alive() -> None:
+        nonlocal last
+        if time.monotonic() - last >= HEARTBEAT:
+            last = time.monotonic()
+            scan.hold()
+
+    return alive
+
+
+def _read(scan: Scan, scanner: base.Scanner, place: targets.Place, deadline: float) -> list[str]:
+    """Have the tool read everything, and record what it finds; what could not be read, with the reasons."""
+    survey = targets.survey(place, scanner)
+    with transaction.atomic():
+        scan.hold(
+            scanner_version=toolbox.version(scanner.name), revision=place.revision, parts_total=len(survey.parts),
+            parts_done=0, part="", new=0, same=0, reopened=0, fixed=0, files_read=0,
+        )  # fmt: skip
+        events.SCAN_STARTED.emit(target=scan, scanner=scan.scanner, parts=len(survey.parts), revision=place.revision)
+    errors, broken = survey.unreadable, 0
+    for part in survey.parts:
+        scan.hold(part=part.name)
+        try:
+            report = run(scanner, part.root, part.files, deadline=deadline, alive=scan.hold)
+        except (ToolFailed, base.BadReport) as error:
+            broken += 1  # one part that a tool can't read says nothing of the others
+            if broken == len(survey.parts):
+                raise
+            errors.append(f"{part.name}: {error}")
+            continue
+        errors += [f"{name}: {reason}" for name, reason in report.errors.items()]
+        errors += [f"{name}: not read" for name in set(part.files) - report.files - report.errors.keys()]
+        _record_part(scan, report)
+    return errors
 
 
 def _record_part(scan: Scan, report: base.Report) -> None:
@@ -230,6 +358,10 @@ def _finish(scan: Scan, errors: list[str]) -> None:
     else:
         scan.hold()
         ending["fixed"] = len(findings.close_missing(scan))
+    _end(scan, ending)
+
+
+def _end(scan: Scan, ending: dict[str, Any]) -> None:
     with transaction.atomic():  # a worker that dies between the two leaves both to the next attempt
         scan.finish(**ending, part="")
         events.SCAN_FINISHED.emit(

@@ -15,6 +15,7 @@ from django.conf import settings
 
 from scanning.models import Asset
 from scanning.scanners.base import Pace, Scanner
+from scanning.sources.base import BadTarget
 
 SKIPPED = frozenset(
     {".git", ".hg", ".svn", ".venv", "venv", "node_modules", "__pycache__", ".tox", ".eggs", ".mypy_cache"}
@@ -22,8 +23,8 @@ SKIPPED = frozenset(
 OWN_PACKAGES = ("opssight", "accounts", "rbac", "audit", "scanning", "compliance")
 
 
-class BadTarget(Exception):
-    """The target can't be scanned, with the sentence that says why."""
+class NothingToRead(BadTarget):
+    """There are files, and none that the tool reads."""
 
 
 @dataclass(frozen=True)
@@ -41,30 +42,49 @@ class Survey:
     unreadable: list[str] = field(default_factory=list)
 
 
-def roots(asset: Asset) -> list[Path]:
-    """The folders an asset consists of; paths of findings are relative to theirs."""
+@dataclass(frozen=True)
+class Place:
+    """Where the files of an asset lie now. Paths of findings are relative to their root.
+
+    `revision` says which state of it this is: a commit, or a file's SHA-256; "" where it has none. `shown` is what
+    people call it.
+    """
+
+    roots: list[Path]
+    shown: str
+    only: tuple[str, ...] | None = None  # the folders of the first root that count
+    revision: str = ""
+
+
+def place_of(asset: Asset) -> Place:
+    """Of an asset whose files lie on this server as they are."""
     if asset.kind == Asset.Kind.INSTALLATION:
-        return [settings.BASE_DIR, Path(sysconfig.get_path("purelib"))]
-    return [Path(asset.location)]
+        return Place([settings.BASE_DIR, Path(sysconfig.get_path("purelib"))], str(settings.BASE_DIR), OWN_PACKAGES)
+    return Place([Path(asset.location)], asset.location)
 
 
-def survey(asset: Asset, scanner: Scanner) -> Survey:
-    """List the files that a tool reads. Raises BadTarget where there is nothing it could read."""
+def survey(place: Place, scanner: Scanner) -> Survey:
+    """List the files that a tool reads. NothingToRead where there is none, BadTarget where nothing can be known."""
     found = Survey([])
-    sized = list(_listing(asset, scanner.fits, found.unreadable))
+    sized = list(_listing(place, scanner.fits, found.unreadable))
     if not sized:
         trouble = f" {len(found.unreadable)} folders or files could not be read." if found.unreadable else ""
-        raise BadTarget(f"{roots(asset)[0]} holds no file that this scanner reads ({scanner.reads}).{trouble}")
+        others = next(_listing(place, lambda name: True, []), None) is not None and not trouble
+        refused = NothingToRead if others else BadTarget
+        raise refused(f"{place.shown} holds no file that this scanner reads ({scanner.reads}).{trouble}")
     found.parts = list(_parts(sized, scanner.pace))
     return found
 
 
 def fitting(asset: Asset, scanners: Iterable[Scanner]) -> list[Scanner]:
-    """Those that find something to read. None of them in a target that can't be read."""
+    """Those that find something to read, and of an asset that is not looked into before its scan, all that could. None
+    in a target that can't be read."""
     all_of_them = list(scanners)
+    if asset.kind not in (Asset.Kind.FOLDER, Asset.Kind.INSTALLATION):
+        return all_of_them
     found: list[Scanner] = []
     try:
-        for _, name, _ in _listing(asset, lambda name: any(one.fits(name) for one in all_of_them), []):
+        for _, name, _ in _listing(place_of(asset), lambda name: any(one.fits(name) for one in all_of_them), []):
             found += [scanner for scanner in all_of_them if scanner not in found and scanner.fits(name)]
             if len(found) == len(all_of_them):
                 break
@@ -73,11 +93,10 @@ def fitting(asset: Asset, scanners: Iterable[Scanner]) -> list[Scanner]:
     return [scanner for scanner in all_of_them if scanner in found]
 
 
-def _listing(asset: Asset, wanted: Callable[[str], bool], unreadable: list[str]) -> Iterator[tuple[Path, str, int]]:
-    for number, root in enumerate(roots(asset)):
+def _listing(place: Place, wanted: Callable[[str], bool], unreadable: list[str]) -> Iterator[tuple[Path, str, int]]:
+    for number, root in enumerate(place.roots):
         _check(root)
-        only = OWN_PACKAGES if asset.kind == Asset.Kind.INSTALLATION and number == 0 else None
-        for name, size in _files(root, wanted, only, unreadable):
+        for name, size in _files(root, wanted, place.only if number == 0 else None, unreadable):
             yield root, name, size
 
 

@@ -17,7 +17,7 @@ def every_asset_was_scanned_in_time(params: dict[str, Any], at: datetime) -> Eva
     hours: int = params["within_hours"]
     since = at - timedelta(hours=hours)
     runs = _newest_runs(at)
-    rows = [_scanned(asset, runs[asset.pk], since) for asset in Asset.objects.order_by("name")]
+    rows = [_scanned(asset, runs[asset.pk], since) for asset in Asset.objects.active().order_by("name")]
     if not rows:
         return unknown(NO_ASSETS)
     late = sum(row.failed for row in rows)
@@ -67,7 +67,7 @@ def no_critical_finding_is_past_its_deadline(params: dict[str, Any], at: datetim
     """What a scan doesn't report any more is fixed only by a completed one, so the others say nothing of deadlines."""
     hours: int = params["fresh_hours"]
     since = at - timedelta(hours=hours)
-    runs, assets = _newest_runs(at), list(Asset.objects.order_by("name"))
+    runs, assets = _newest_runs(at), list(Asset.objects.active().order_by("name"))
     why = {asset.pk: _why_left_out(runs[asset.pk], since) for asset in assets}
     fresh = [asset for asset in assets if not why[asset.pk]]
     left_out = [f"{asset.name} ({why[asset.pk]})" for asset in assets if why[asset.pk]]

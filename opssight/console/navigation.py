@@ -23,6 +23,7 @@ PLACES = {
     "bulk-actions": "findings",
     "edit-comment": "findings",
     "scans": "findings",
+    "coverage": "findings",
     "scan": "findings",
     "scan-progress": "findings",
     "scanners": "findings",

@@ -190,7 +190,7 @@ class Standing:
 
 def standings(user: Any, limit: int = 200) -> list[Standing]:
     """Three queries: assets, newest runs, those that go on. What is not known comes first, then most findings."""
-    assets: list[Any] = list(with_standing(Asset.objects.permitted(user, "assets:read"))[:limit])
+    assets: list[Any] = list(with_standing(Asset.objects.active().permitted(user, "assets:read"))[:limit])
     ids, runs = [asset.pk for asset in assets], Scan.objects.permitted(user, "scans:read")
     ended: dict[int, list[Scan]] = defaultdict(list)
     for run in runs.newest_ended(at=timezone.now(), assets=ids):

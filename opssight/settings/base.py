@@ -398,6 +398,10 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
 
 SCAN_TIMEOUT = timedelta(minutes=env.integer("OPSSIGHT_SCAN_TIMEOUT_MINUTES", 30, low=1, high=24 * 60))
 SCAN_MEMORY = env.integer("OPSSIGHT_SCAN_MEMORY", 3072, low=256, high=1_048_576)  # megabytes, of each process
+CHECKOUT_MAX = env.integer("OPSSIGHT_CHECKOUT_MAX", 2000, low=1, high=1_048_576)  # megabytes, of one asset
+UPLOAD_MAX = env.integer("OPSSIGHT_UPLOAD_MAX", 500, low=1, high=1_048_576)  # megabytes, of one file
+GIT_FOLDERS = env.listed("OPSSIGHT_GIT_FOLDERS", [])  # where repositories of file:// may lie
+GIT_KNOWN_HOSTS = env.text("OPSSIGHT_GIT_KNOWN_HOSTS", "")  # a file in the format of ssh
 SEMGREP_RULES = env.text("OPSSIGHT_SEMGREP_RULES", "")
 SEMGREP_AUTO = env.boolean("OPSSIGHT_SEMGREP_AUTO", False)
 SAFETY_DB = env.text("OPSSIGHT_SAFETY_DB", "")

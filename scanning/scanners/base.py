@@ -116,12 +116,26 @@ def plain(name: str) -> str:
     return name
 
 
-registry: dict[str, Scanner] = {}
+registry: dict[str, Scanner] = {}  # tools that read files
+images: dict[str, Scanner] = {}  # and container images
 S = TypeVar("S", bound=type[Scanner])
 
 
 def register(scanner: S) -> S:
-    if scanner.name in registry:
+    return _enter(scanner, registry)
+
+
+def register_for_images(scanner: S) -> S:
+    return _enter(scanner, images)
+
+
+def _enter(scanner: S, tools: dict[str, Scanner]) -> S:
+    if scanner.name in tools:
         raise ValueError(f"scanner {scanner.name} is registered twice")
-    registry[scanner.name] = scanner()
+    tools[scanner.name] = scanner()
     return scanner
+
+
+def tools_for(kind: str) -> dict[str, Scanner]:
+    """The tools that can read an asset of this kind, by name."""
+    return images if kind == "image" else registry

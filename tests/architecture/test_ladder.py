@@ -35,6 +35,7 @@ def test_events_are_registered_once_and_named_in_the_past():
         "accounts:deactivated",
         "accounts:locked",
         "accounts:unlocked",
+        "assets:uploaded",
         "assignments:changed",
         "changes:refused",
         "claim-rules:changed",

@@ -267,7 +267,7 @@ def test_asking_twice_gives_the_scan_that_waits(db, folder):
 
 
 def test_the_installation_is_its_source_and_its_packages(db):
-    survey = targets.survey(services.installation_asset(), registry["bandit"])
+    survey = targets.survey(targets.place_of(services.installation_asset()), registry["bandit"])
     own = [part for part in survey.parts if part.root == django_settings.BASE_DIR]
     assert own[0] == survey.parts[0]
     assert sum(len(part.files) for part in own) < 800

@@ -20,6 +20,7 @@ from audit.search import ACTIONS
 from opssight.console import icons
 from opssight.console.counting import figure
 from opssight.console.filters import Asked
+from scanning.coverage import Cell
 from scanning.models import SOON, Finding, Scan, ScanState, Severity
 
 register = template.Library()
@@ -75,6 +76,7 @@ _ENDINGS = {
     ScanState.FAILED: ("failed", "Run failed"),
     ScanState.TIMED_OUT: ("failed", "Timed out"),
     ScanState.NOT_INSTALLED: ("notinst", "Not installed"),
+    ScanState.DOES_NOT_FIT: ("unknown", "Nothing to read"),
 }
 
 
@@ -92,7 +94,7 @@ def scan_state(scan: Scan, css: str = "st") -> SafeString:
 @register.filter
 def tells(scan: Scan) -> bool:
     """Whether its numbers say something: a run that waits or ended early found neither nothing nor anything."""
-    return scan.state not in (ScanState.QUEUED, *ScanState.failures()) or scan.total > 0
+    return scan.state not in (ScanState.QUEUED, ScanState.DOES_NOT_FIT, *ScanState.failures()) or scan.total > 0
 
 
 @register.simple_tag
@@ -106,6 +108,25 @@ def standing(scan: Scan | None, hidden: bool = False) -> SafeString:
         key, words = "stale", f"Stale, {brief(timezone.now() - (scan.finished_at or scan.queued_at))}"
     else:
         key, words = _ending(scan)
+    return format_html('<span class="st {}">{}{}</span>', key, shape(key), words)
+
+
+_COVERAGE = {
+    "running": ("live", "Running"),
+    "clean": ("clean", "Clean"),
+    "findings": ("done", "Findings"),
+    "partly": ("partly", "With errors"),
+    "failed": ("failed", "Failed"),
+    "not_installed": ("notinst", "Not installed"),
+    "stale": ("stale", "Stale"),
+    "never": ("never", "Never run"),
+    "does_not_fit": ("notappl", "Does not fit"),
+}
+
+
+@register.simple_tag
+def coverage(cell: Cell) -> SafeString:
+    key, words = _COVERAGE[cell.state]
     return format_html('<span class="st {}">{}{}</span>', key, shape(key), words)
 
 

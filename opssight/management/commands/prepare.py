@@ -8,9 +8,10 @@ from opssight.kernel.actor import acting, command
 from opssight.kernel.database import migrate_embedded
 from rbac.services import has_administrator
 from scanning import targets
-from scanning.models import Scan
+from scanning.models import Asset, Scan
 from scanning.scanners.base import registry
 from scanning.services import folder_asset, installation_asset, request_scan
+from scanning.sources.base import BadTarget
 
 
 class Command(BaseCommand):
@@ -38,8 +39,10 @@ class Command(BaseCommand):
     @staticmethod
     def _problem(scan: Scan) -> str | None:
         """Said at once on the terminal; the scan itself fails with the same sentence."""
+        if scan.asset.kind != Asset.Kind.FOLDER:
+            return None
         try:
-            targets.survey(scan.asset, registry[scan.scanner])
-        except targets.BadTarget as error:
+            targets.survey(targets.place_of(scan.asset), registry[scan.scanner])
+        except BadTarget as error:
             return str(error)
         return None

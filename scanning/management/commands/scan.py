@@ -15,7 +15,8 @@ CLEAN, FOUND, UNKNOWN = 0, 1, 3
 
 class Command(BaseCommand):
     help = (
-        "Scan a folder. Exit code 0: everything was read and nothing is open; 1: something is open; "
+        "Scan a folder, an archive or container image in a file, or a repository. "
+        "Exit code 0: everything was read and nothing is open; 1: something is open; "
         "3: a scanner or the target failed, so nothing is known."
     )
 
@@ -37,7 +38,7 @@ class Command(BaseCommand):
             )
         migrate_embedded()
         with acting(command("scan")):
-            asset = services.folder_asset(options["path"])
+            asset = services.asset_at(options["path"])
             scans = services.request_scans(asset, scanners=names, trigger=Scan.Trigger.COMMAND, dispatch=False)
             for scan in scans:
                 services.run_scan(scan.pk)
@@ -65,6 +66,7 @@ class Command(BaseCommand):
 
 
 def _exit_code(scans: list[Scan], found: bool) -> int:
+    scans = [scan for scan in scans if scan.state != ScanState.DOES_NOT_FIT] or scans
     if any(scan.state not in (ScanState.COMPLETED, ScanState.COMPLETED_WITH_ERRORS) for scan in scans):
         return UNKNOWN
     if found:
