@@ -21,6 +21,7 @@ class AssetAdmin(GuardedAdmin):
     ordering = ["name"]
     list_select_related = ["unit"]
     search_fields = ["name", "location"]
+    console = "asset"
     fields = ["name", "kind", "location", "unit"]
     actions = ["scan"]
 

@@ -148,6 +148,7 @@ class ScanState(models.TextChoices):
     FAILED = State.FAILED.value, "Failed"
     TIMED_OUT = "timed_out", "Timed out"
     NOT_INSTALLED = "not_installed", "Not installed"
+    UNDONE = "undone", "Undone"  # it came in by an import that was taken back
 
     @classmethod
     def failures(cls) -> list[str]:
@@ -159,11 +160,20 @@ class ScanQuerySet(GuardedQuerySet["Scan"]):
         return self.filter(state__in=[ScanState.QUEUED, ScanState.RUNNING])
 
     def finished(self) -> Self:
-        return self.exclude(state__in=[ScanState.QUEUED, ScanState.RUNNING])
+        """Those whose ending counts: an undone one says nothing any more."""
+        return self.exclude(state__in=[ScanState.QUEUED, ScanState.RUNNING, ScanState.UNDONE])
 
     def failed(self) -> Self:
         """They say nothing about their asset."""
         return self.filter(state__in=ScanState.failures())
+
+    def newest(self) -> Self:
+        """The newest run of each tool on each asset, without undone ones."""
+        counted = self.exclude(state=ScanState.UNDONE)
+        later = Scan.objects.exclude(state=ScanState.UNDONE).filter(
+            asset=models.OuterRef("asset"), scanner=models.OuterRef("scanner"), pk__gt=models.OuterRef("pk")
+        )
+        return counted.filter(~models.Exists(later))
 
 
 class Scan(Job):
@@ -190,6 +200,8 @@ class Scan(Job):
     parts_total = models.PositiveIntegerField(default=0)
     parts_done = models.PositiveIntegerField(default=0)
     part = models.CharField(max_length=200, blank=True, help_text="What is being read now.")
+    log = models.TextField(blank=True, editable=False, help_text="The end of what the tool said, without secrets.")
+    batch = models.UUIDField(null=True, editable=False, help_text="The same for scans that were asked for together.")
     files_read = models.PositiveIntegerField(default=0)
     new = models.PositiveIntegerField(default=0)
     same = models.PositiveIntegerField(default=0)
@@ -211,6 +223,10 @@ class Scan(Job):
     @property
     def total(self) -> int:
         return self.new + self.same + self.reopened
+
+    @property
+    def is_imported(self) -> bool:
+        return self.trigger == self.Trigger.IMPORT
 
     @property
     def is_clean(self) -> bool:

@@ -20,6 +20,13 @@ PLACES = {
     "scans": "findings",
     "scan": "findings",
     "scan-progress": "findings",
+    "imports": "findings",
+    "import": "findings",
+    "new-import": "findings",
+    "assets": "assets",
+    "asset": "assets",
+    "new-asset": "assets",
+    "change-asset": "assets",
     "controls": "controls",
     "control": "controls",
     "trail": "trail",
@@ -42,6 +49,9 @@ ASKS = {
     "findings": "findings:read",
     "scans": "scans:read",
     "scan": "scans:create",
+    "assets": "assets:read",
+    "imports": "imports:read",
+    "import_report": "imports:create",
     "controls": "controls:read",
     "trail": "trail:read",
     "report": "trail:report",
@@ -68,6 +78,9 @@ class Shell:
     findings: bool = False
     scans: bool = False
     scan: bool = False
+    assets: bool = False
+    imports: bool = False
+    import_report: bool = False
     controls: bool = False
     trail: bool = False
     report: bool = False
@@ -82,6 +95,7 @@ class Shell:
         offered = [
             (self.findings or self.trail, "overview", "Overview", "overview", ""),
             (self._leads_to("findings"), "findings", "Findings", "findings", self._unresolved()),
+            (self._leads_to("assets"), "assets", "Assets", "assets", ""),
             (self._leads_to("controls"), "controls", "Compliance", "controls", ""),
             (self._leads_to("trail"), "trail", "Audit trail", "trail", ""),
             (self.report and not self.trail, "trail-report", "Trail report", "trail", ""),

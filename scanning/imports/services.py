@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from django.db import transaction
+from django.db.models import F, Q
 from django.utils import timezone
 
 from opssight.kernel.access import check
@@ -15,10 +16,11 @@ from scanning import events as scan_events
 from scanning import findings, reports
 from scanning.imports import events
 from scanning.imports.models import Change, Import
-from scanning.models import Asset, Finding, Scan, ScanState, Status
+from scanning.models import Asset, Finding, Scan, ScanState, Severity, Status
 
 COUNTS = ("new", "same", "fixed", "reopened")
 BATCH = 500
+NAMED = 10  # findings of each kind that are told by name
 CHUNK = 1 << 20
 
 
@@ -38,11 +40,22 @@ class NotUndone(Refusal):
 
 
 @dataclass(frozen=True)
+class Told:
+    """What became of findings: how many of each severity, most severe first, and the first few by name."""
+
+    counts: dict[Severity, dict[str, int]]
+    shown: list[tuple[str, Finding]]
+
+
+@dataclass(frozen=True)
 class Diff:
-    """What a report came to, or would: findings by what became of them. `row` is None after a trial."""
+    """What a report came to, or would: findings by what became of them. `row` is None after a trial, and `trial` is
+    what can't be asked afterwards."""
 
     row: Import | None
     scans: list[Scan]
+    digest: str = ""
+    trial: Told | None = None
 
     def counts(self) -> dict[str, int]:
         return {name: sum(getattr(scan, name) for scan in self.scans) for name in COUNTS}
@@ -68,7 +81,7 @@ def import_report(
     row = Import(asset=asset, imported_by=by, name=findings.storable(name)[:200], is_partial=is_partial)
     if by is not None:
         check(by, "imports:create", row, about=asset)
-    row.digest = _digest(file)
+    row.digest = digest_of(file)
     try:
         runs = reports.read(file, format)
     except reports.UnreadableReport as error:
@@ -76,11 +89,36 @@ def import_report(
     with transaction.atomic():
         scans = _take(row, runs)
         if dry_run:
+            trial = told(row)
             transaction.set_rollback(True)
-    return Diff(None if dry_run else row, scans)
+            return Diff(None, scans, row.digest, trial)
+    return Diff(row, scans, row.digest)
 
 
-def _digest(file: BinaryIO) -> str:
+def told(row: Import) -> Told:
+    """Four queries, whatever the report brought. What an undone import alone had seen is gone, and not counted."""
+    seen = Finding.objects.filter(asset=row.asset_id, last_scan__in=row.scans.all())
+    changed = row.changes.exclude(status=F("became"))
+    closed = Finding.objects.filter(pk__in=changed.filter(became=Status.FIXED).values("finding"))
+    back = seen.filter(pk__in=changed.filter(status=Status.FIXED).values("finding"))
+    new = Finding.objects.filter(asset=row.asset_id, first_scan__in=row.scans.all())
+    same = seen.exclude(first_scan__in=row.scans.all()).exclude(pk__in=back.values("pk"))
+    found = {"new": new, "same": same, "fixed": closed, "reopened": back}
+    by_severity = {name: rows.by_severity() for name, rows in found.items()}
+    counts = {
+        severity: {name: by_severity[name].get(severity, 0) for name in COUNTS}
+        for severity in sorted(Severity, reverse=True)
+    }
+    shown = [
+        (name, finding)
+        for name in ("new", "reopened", "fixed")
+        if any(by_severity[name].values())
+        for finding in found[name].order_by("-severity", "id")[:NAMED]
+    ]
+    return Told(counts, shown)
+
+
+def digest_of(file: BinaryIO) -> str:
     """SHA-256 in hex of the rest of the file, which is then where it was."""
     start, digest = file.tell(), hashlib.sha256()
     while chunk := file.read(CHUNK):
@@ -140,6 +178,16 @@ def _remember(row: Import, before: list[findings.Before]) -> None:
 # --- taking back ----------------------------------------------------------------------------------------------------
 
 
+def would_undo(row: Import) -> Undone:
+    """What `undo` would come to now."""
+    ours = row.changes.filter(finding__status=F("became"))
+    raised = Finding.objects.filter(first_scan__in=row.scans.all())
+    reopened = Q(pk__in=ours.filter(status=Status.OPEN).values("finding"))
+    gone = raised.filter(Q(status=Status.OPEN) | reopened, last_scan__in=row.scans.all()).count()
+    restored = ours.count()
+    return Undone(gone, restored, row.changes.count() - restored + raised.count() - gone)
+
+
 @transaction.atomic
 def undo(row: Import, *, by: Any = None) -> Undone:
     """As if the report had not come, but for what people decided and other scans saw since.
@@ -156,7 +204,7 @@ def undo(row: Import, *, by: Any = None) -> Undone:
     restored, kept = _restore(row)
     withdrawn, seen = _withdraw(scans)
     for scan in scans:
-        scan.state, scan.reason = ScanState.FAILED, "This import was undone: it says nothing any more."
+        scan.state, scan.reason = ScanState.UNDONE, "Its import was undone, so it says nothing any more."
         scan.save()
     row.undone_at = timezone.now()
     row.save()

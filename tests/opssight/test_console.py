@@ -381,7 +381,8 @@ def addresses() -> list[str]:
     assert row and scan and entry
     return [
         "/", "/findings", f"/findings?open={row.uid}", f"/findings/{row.uid}", "/findings?severity=info", "/scans",
-        f"/scans/{scan.uid}", "/trail", f"/trail/{entry.uid}", "/my-security", "/my-security/recovery-codes",
+        f"/scans/{scan.uid}", "/assets", f"/assets/{scan.asset.uid}", "/assets/new", "/imports", "/imports/new",
+        "/trail", f"/trail/{entry.uid}", "/my-security", "/my-security/recovery-codes",
     ]  # fmt: skip
 
 
@@ -398,7 +399,7 @@ def test_no_page_has_code_or_style_of_its_own(officer, full):
 def test_pages_cost_the_same_whatever_they_show(officer, full, django_assert_max_num_queries):
     """Session and its row, account, factor, permission, policies and rail are 7; a page adds a handful, whatever it
     shows. The entry of a first look is two more."""
-    most = {"/": 15, "/findings": 12, "/scans": 10, "/trail": 14, "/my-security": 24}
+    most = {"/": 15, "/findings": 12, "/scans": 10, "/assets": 13, "/imports": 11, "/trail": 14, "/my-security": 24}
     for address, limit in most.items():
         with django_assert_max_num_queries(limit) as first:
             officer.get(address)

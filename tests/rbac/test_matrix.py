@@ -35,6 +35,7 @@ WRITING = {  # console pages by POST
     "compliance/<str:key>/evaluate",
     "assets/<uuid:uid>/scan",
     "decisions/<uuid:uid>/answer",
+    "imports/<uuid:uid>/undo",
     "my-security/sessions/others/end",
 }
 # One's own whatever the role; tested where it lives.

@@ -74,6 +74,7 @@ _ENDINGS = {
     ScanState.FAILED: ("failed", "Run failed"),
     ScanState.TIMED_OUT: ("failed", "Timed out"),
     ScanState.NOT_INSTALLED: ("notinst", "Not installed"),
+    ScanState.UNDONE: ("undone", "Undone"),
 }
 
 
@@ -91,6 +92,8 @@ def scan_state(scan: Scan, css: str = "st") -> SafeString:
 @register.filter
 def tells(scan: Scan) -> bool:
     """Whether its numbers say something: a run that waits or ended early found neither nothing nor anything."""
+    if scan.state == ScanState.UNDONE:
+        return False
     return scan.state not in (ScanState.QUEUED, *ScanState.failures()) or scan.total > 0
 
 
