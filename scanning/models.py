@@ -1,8 +1,10 @@
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self
 
 from django.conf import settings
-from django.db import models
+from django.db import connection, models
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 from guardian.managers import GroupObjectPermissionManager, UserObjectPermissionManager
@@ -48,28 +50,12 @@ def due_at(severity: int, found: datetime) -> datetime | None:
 
 
 class AssetQuerySet(GuardedQuerySet["Asset"]):
-    def with_endings(self, *, at: datetime) -> Self:
-        """What runs that ended by `at` say of each: `completed_at` of the newest completed one, and `ended_at` and
-        `ended_as` of the newest of any state; None where there is none.
-
-        A run that is still going changes nothing: until it ends, the one before it speaks for the asset.
-        """
-        ended = Scan.objects.finished().filter(asset=models.OuterRef("pk"), finished_at__lte=at)
-        newest = ended.order_by("-finished_at", "-id")
-        completed = newest.filter(state=ScanState.COMPLETED)
-        return self.annotate(
-            completed_at=models.Subquery(completed.values("finished_at")[:1]),
-            ended_at=models.Subquery(newest.values("finished_at")[:1]),
-            ended_as=models.Subquery(newest.values("state")[:1]),
-        )
-
     def with_standing(self) -> Self:
-        """Each with `latest_scan` (an id; None: never scanned) and its number of `unresolved` findings, most first."""
-        latest = Scan.objects.filter(asset=models.OuterRef("pk")).order_by("-id").values("pk")[:1]
+        """Each with `was_scanned` and its number of `unresolved` findings, most first."""
         found = Finding.objects.unresolved().filter(asset=models.OuterRef("pk")).order_by().values("asset")
         counted = found.annotate(n=models.Count("pk")).values("n")
         return self.annotate(
-            latest_scan=models.Subquery(latest),
+            was_scanned=models.Exists(Scan.objects.standing().filter(asset=models.OuterRef("pk"))),
             unresolved=Coalesce(models.Subquery(counted), 0),
         ).order_by("-unresolved", "name")
 
@@ -155,7 +141,43 @@ class ScanState(models.TextChoices):
         return [cls.FAILED, cls.TIMED_OUT, cls.NOT_INSTALLED]
 
 
+# The tools that an asset has runs of, found by jumps along the index scan_latest, and of each the newest run that
+# ended: a few steps for each pair, however many runs there are. The run of an import that was taken back says nothing.
+NEWEST_ENDED = """
+WITH RECURSIVE pair (asset_id, scanner) AS (
+  SELECT a.id, (SELECT MIN(s.scanner) FROM scanning_scan s WHERE s.asset_id = a.id) FROM scanning_asset a {narrowed}
+  UNION ALL
+  SELECT p.asset_id,
+    (SELECT MIN(s.scanner) FROM scanning_scan s WHERE s.asset_id = p.asset_id AND s.scanner > p.scanner)
+  FROM pair p WHERE p.scanner IS NOT NULL
+)
+SELECT (
+  SELECT s.id FROM scanning_scan s
+  WHERE s.asset_id = p.asset_id AND s.scanner = p.scanner AND s.finished_at <= %s
+    AND s.state NOT IN ('queued', 'running', 'undone')
+  ORDER BY s.id DESC LIMIT 1
+)
+FROM pair p WHERE p.scanner IS NOT NULL
+"""
+
+
 class ScanQuerySet(GuardedQuerySet["Scan"]):
+    def standing(self) -> Self:
+        """All but those of imports that were taken back."""
+        return self.exclude(state=ScanState.UNDONE)
+
+    def newest_ended(self, *, at: datetime, assets: Iterable[int] | None = None) -> Self:
+        """Of each tool on each asset (or on those with these ids) the newest run that ended by `at`, and in
+        `completed_at` when the newest completed one did. A run that is still going changes nothing: until it ends, the
+        one before it speaks for the asset."""
+        ids = "" if assets is None else ",".join(str(int(pk)) for pk in assets) or "NULL"
+        narrowed = f"WHERE a.id IN ({ids})" if ids else ""
+        moment = connection.ops.adapt_datetimefield_value(at)
+        newest = RawSQL(NEWEST_ENDED.format(narrowed=narrowed), [moment])  # noqa: S611  (nothing but numbers)
+        same = Scan.objects.filter(asset=models.OuterRef("asset"), scanner=models.OuterRef("scanner"))
+        completed = same.filter(state=ScanState.COMPLETED, finished_at__lte=at).order_by("-id")
+        return self.filter(pk__in=newest).annotate(completed_at=models.Subquery(completed.values("finished_at")[:1]))
+
     def unfinished(self) -> Self:
         return self.filter(state__in=[ScanState.QUEUED, ScanState.RUNNING])
 
@@ -166,14 +188,6 @@ class ScanQuerySet(GuardedQuerySet["Scan"]):
     def failed(self) -> Self:
         """They say nothing about their asset."""
         return self.filter(state__in=ScanState.failures())
-
-    def newest(self) -> Self:
-        """The newest run of each tool on each asset, without undone ones."""
-        counted = self.exclude(state=ScanState.UNDONE)
-        later = Scan.objects.exclude(state=ScanState.UNDONE).filter(
-            asset=models.OuterRef("asset"), scanner=models.OuterRef("scanner"), pk__gt=models.OuterRef("pk")
-        )
-        return counted.filter(~models.Exists(later))
 
 
 class Scan(Job):
@@ -215,6 +229,7 @@ class Scan(Job):
         indexes = [
             models.Index(fields=["asset", "scanner", "-id"], name="scan_latest"),
             models.Index(fields=["asset", "-finished_at", "-id"], name="scan_ended"),
+            models.Index(fields=["asset"], name="scan_unfinished", condition=models.Q(state__in=["queued", "running"])),
         ]
 
     def __str__(self) -> str:
@@ -238,6 +253,20 @@ class Scan(Job):
         """It did its work, but too long ago to say how the asset is now."""
         done = self.state in (ScanState.COMPLETED, ScanState.COMPLETED_WITH_ERRORS)
         return bool(done and self.finished_at and self.finished_at < timezone.now() - FRESH_FOR)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it says how the asset is: not where it goes on, failed, missed files or is too old."""
+        return self.state == ScanState.COMPLETED and not self.is_stale
+
+    @property
+    def trouble(self) -> int:
+        """How far it is from clean, which is 0; an asset stands as the worst of its tools does."""
+        if self.state in ScanState.failures():
+            return 4
+        if self.state == ScanState.COMPLETED_WITH_ERRORS:
+            return 3
+        return 2 if self.is_stale else int(self.total > 0)
 
     @property
     def duration(self) -> timedelta | None:

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('scanning', '0005_imports'),
+        ('scanning', '0008_targets'),
     ]
 
     operations = [

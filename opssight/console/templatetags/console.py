@@ -99,7 +99,7 @@ def tells(scan: Scan) -> bool:
 
 @register.simple_tag
 def standing(scan: Scan | None, hidden: bool = False) -> SafeString:
-    """What the latest run says of an asset now: as its ending, unless there was none, or it is too old or `hidden`."""
+    """What a run says of an asset now: as its ending, unless there was none, or it is too old or `hidden`."""
     if hidden:
         key, words = "unknown", "Not shown"
     elif scan is None:

@@ -1,8 +1,7 @@
 """What is scanned: the list, the page of one asset, and the form of a folder."""
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -19,6 +18,7 @@ from django.views.decorators.http import require_http_methods
 from opssight.console.counting import ask
 from opssight.console.filters import Asked
 from opssight.console.lists import links, page_of
+from opssight.console.readings import Standing, standings_of
 from opssight.kernel.access import check, decide
 from opssight.kernel.errors import Refusal
 from opssight.kernel.guards import guarded
@@ -41,23 +41,12 @@ STANDINGS = [
 ]
 
 
-@dataclass
-class Standing:
-    """An asset as its tools left it: the newest run of each, and the unresolved findings of each severity."""
+@dataclass(frozen=True)
+class Line:
+    """An asset in the list: how it stands, and its unresolved findings by severity."""
 
-    asset: Asset
-    runs: list[Scan] = field(default_factory=list)
-    counts: dict[int, int] = field(default_factory=dict)
-
-    @property
-    def worst(self) -> Scan | None:
-        """The run that says least: what is not known counts before what is."""
-        return min(self.runs, key=_certainty, default=None)
-
-    @property
-    def is_known(self) -> bool:
-        """Whether every tool that ever ran says how it is now; where one does not, no number is none."""
-        return bool(self.runs) and all(map(is_known, self.runs))
+    standing: Standing
+    counts: dict[int, int]
 
     @property
     def total(self) -> int:
@@ -68,43 +57,26 @@ class Standing:
         return [(severity, self.counts.get(severity, 0)) for severity in SEVERITIES]
 
 
-def is_known(run: Scan) -> bool:
-    return run.state == ScanState.COMPLETED and not run.is_stale
-
-
-def _certainty(run: Scan) -> int:
-    if run.state in ScanState.failures():
-        return 0 if run.state != ScanState.NOT_INSTALLED else 1
-    if run.is_stale:
-        return 2
-    if run.state == ScanState.COMPLETED_WITH_ERRORS:
-        return 3
-    return 6 if run.is_clean else 5 if run.is_finished else 4
-
-
 @guarded("assets:read")
 def assets(request: HttpRequest) -> HttpResponse:
     asked = Asked(request.GET)
     rows = _narrowed(Asset.objects.permitted(request.user, "assets:read"), asked, request.user)
-    page = page_of(request, rows.select_related("unit"), ["name", "id"])
+    page = page_of(request, rows.select_related("unit").with_standing(), ["name", "id"])
     context = {
-        "asked": asked, "page": page, "standings": _standings(page.rows, request.user), "severities": SEVERITIES[:-1],
+        "asked": asked, "page": page, "lines": _lines(page.rows, request.user), "severities": SEVERITIES[:-1],
         "may_create": decide(request.user, "assets:create").allowed,
         **links(request, page), **ask(request.user, total=rows),
     }  # fmt: skip
     return render(request, "scanning/assets.html", context)
 
 
-def _standings(page: Iterable[Asset], user: Any) -> list[Standing]:
-    """Two queries for all assets of a page."""
-    found = {asset.pk: Standing(asset) for asset in page}
-    for run in Scan.objects.permitted(user, "scans:read").newest().filter(asset__in=found).order_by("scanner"):
-        found[run.asset_id].runs.append(run)
-    for asset, severity, n in _counted(
-        Finding.objects.permitted(user, "findings:read").filter(asset__in=found), "asset"
-    ):
-        found[asset].counts[severity] = n
-    return list(found.values())
+def _lines(page: list[Asset], user: Any) -> list[Line]:
+    """Three queries for all assets of a page."""
+    counts: dict[int, dict[int, int]] = defaultdict(dict)
+    found = Finding.objects.permitted(user, "findings:read").filter(asset__in=[asset.pk for asset in page])
+    for asset, severity, n in _counted(found, "asset"):
+        counts[asset][severity] = n
+    return [Line(standing, counts[standing.asset.pk]) for standing in standings_of(user, page)]
 
 
 def _counted(rows: Any, *by: str) -> QuerySet[Any]:
@@ -130,7 +102,7 @@ def _narrowed(rows: AssetQuerySet, asked: Asked, user: Any) -> AssetQuerySet:
 
 def _standing_is(chosen: list[str], user: Any, *, at: datetime) -> Q:
     """Assets of which the newest run of a tool is one of those; clean is one of which every tool's is."""
-    newest = Scan.objects.permitted(user, "scans:read").newest().filter(asset=OuterRef("pk"))
+    newest = Scan.objects.permitted(user, "scans:read").newest_ended(at=at).filter(asset=OuterRef("pk"))
     fresh = Q(finished_at__gte=at - FRESH_FOR)
     clean = fresh & Q(state=ScanState.COMPLETED, new=0, same=0, reopened=0)
     wanted = {
@@ -162,7 +134,7 @@ class Tool:
 
     @property
     def is_known(self) -> bool:
-        return self.scan is not None and is_known(self.scan)
+        return self.scan is not None and self.scan.is_known
 
     @property
     def total(self) -> int:
@@ -179,14 +151,15 @@ def asset(request: HttpRequest, uid: UUID) -> HttpResponse:
     by_tool: dict[str, dict[int, int]] = defaultdict(dict)
     for scanner, severity, n in _counted(found, "scanner"):
         by_tool[scanner][severity] = n
-    tools = _tools({run.scanner: run for run in scans.newest()}, by_tool)
+    runs = {run.scanner: run for run in scans.newest_ended(at=timezone.now(), assets=[row.pk])}
+    tools = _tools(runs, by_tool)
     totals = [(severity, sum(counts.get(severity, 0) for counts in by_tool.values())) for severity in SEVERITIES]
     context = {
         "asset": row,
         "tools": tools,
         "severities": totals,
         "total": sum(n for _, n in totals),
-        "known": bool(runs := [tool.scan for tool in tools if tool.scan]) and all(map(is_known, runs)),
+        "known": bool(runs) and all(run.is_known for run in runs.values()),
         "scans": list(scans.order_by("-id")[:SHOWN]),
         "imports": list(imports.annotate(new=Sum("scans__new"), fixed=Sum("scans__fixed")).order_by("-id")[:SHOWN]),
         "may_scan": decide(user, "scans:create", Scan(asset=row)).allowed,
