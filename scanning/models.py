@@ -5,16 +5,17 @@ from typing import Any, ClassVar, Self
 from django.conf import settings
 from django.db import connection, models
 from django.db.models.expressions import RawSQL
-from django.db.models.functions import Coalesce
 from django.utils import timezone
 from guardian.managers import GroupObjectPermissionManager, UserObjectPermissionManager
 from guardian.models import GroupObjectPermissionBase, UserObjectPermissionBase
 
+from audit.models import AuditEntry
 from opssight.kernel.access import GuardedQuerySet
 from opssight.kernel.ids import new_uid
 from opssight.kernel.jobs import Job, State
 from opssight.kernel.validation import Line
 from rbac.models import DatedQuerySet, ObjectGrant, Unit
+from scanning.detail import Detail, advisory_name
 
 
 class Severity(models.IntegerChoices):
@@ -50,14 +51,7 @@ def due_at(severity: int, found: datetime) -> datetime | None:
 
 
 class AssetQuerySet(GuardedQuerySet["Asset"]):
-    def with_standing(self) -> Self:
-        """Each with `was_scanned` and its number of `unresolved` findings, most first."""
-        found = Finding.objects.unresolved().filter(asset=models.OuterRef("pk")).order_by().values("asset")
-        counted = found.annotate(n=models.Count("pk")).values("n")
-        return self.annotate(
-            was_scanned=models.Exists(Scan.objects.standing().filter(asset=models.OuterRef("pk"))),
-            unresolved=Coalesce(models.Subquery(counted), 0),
-        ).order_by("-unresolved", "name")
+    pass
 
 
 class Asset(models.Model):
@@ -302,26 +296,58 @@ class FindingQuerySet(GuardedQuerySet["Finding"]):
     def due_soon(self, *, at: datetime) -> Self:
         return self.unresolved().filter(due_at__gte=at, due_at__lt=at + SOON)
 
+    def owned_by(self, user: Any) -> Self:
+        """Of one person; of nobody for None."""
+        return self.filter(owner=user)
+
+    def tagged(self, words: Iterable[str]) -> Self:
+        """With one of them at least."""
+        return self.filter(pk__in=Finding.objects.filter(tags__word__in=list(words)).values("pk"))
+
     def fixed_since(self, at: datetime) -> Self:
         return self.filter(status=Status.FIXED, fixed_at__gte=at)
 
+    def raised_by(self, scan: "Scan") -> Self:
+        """New in this run, or reopened in its time: as many as it counted, or more where another run was at work.
+
+        The trail knows when a finding was reopened; the row, only how it stands.
+        """
+        of_its_tool = self.filter(asset=scan.asset_id, scanner=scan.scanner)
+        if not scan.reopened and scan.attempts < 2:  # a second attempt counts what the first reopened as the same
+            return of_its_tool.filter(first_scan=scan)
+        told = AuditEntry.objects.filter(
+            event="findings:reopened", timestamp__gte=scan.started_at, timestamp__lte=scan.finished_at or timezone.now()
+        )
+        return of_its_tool.filter(models.Q(first_scan=scan) | models.Q(pk__in=told.values("object_id")))
+
+    def known_as(self, name: str) -> Self:
+        """Those that a report knows by this CVE, GHSA, …, whichever of its names that is."""
+        return self.filter(pk__in=FindingAlias.objects.filter(name=name.strip().upper()).values("finding"))
+
+    def with_fix(self, there_is: bool) -> Self:
+        """Those whose report names a version without the fault, or those whose report names none."""
+        return self.exclude(fix_version="") if there_is else self.filter(fix_version="")
+
     def matching(self, text: str) -> Self:
-        """Title, rule, path, or the label F-123."""
+        """Title, rule, path, package, or the label F-123. The whole name of an advisory finds what has it, and no more:
+        CVE-2021-4422 is not CVE-2021-44228."""
+        if advisory_name(text):
+            return self.known_as(text)
         label = text.removeprefix("F-").removeprefix("f-")
         number = models.Q(pk=int(label)) if label.isascii() and label.isdigit() and len(label) < 19 else models.Q()
-        words = models.Q(title__icontains=text) | models.Q(rule__icontains=text) | models.Q(path__icontains=text)
+        if number and label != text:
+            return self.filter(number)
+        words = models.Q()
+        for name in ("title", "rule", "path", "package"):
+            words |= models.Q(**{f"{name}__icontains": text})
         return self.filter(words | number if number else words)
 
-    def by_severity(self) -> dict[int, int]:
-        rows = self.order_by().values_list("severity").annotate(n=models.Count("pk"))
-        return dict(rows)
 
-
-class Finding(models.Model):
+class Finding(Detail):
     """One weakness of one asset, for as long as the scanner's fingerprint of it stays the same."""
 
     uid = models.UUIDField(default=new_uid, unique=True, editable=False)
-    asset = models.ForeignKey(Asset, on_delete=models.PROTECT, related_name="findings")
+    asset = models.ForeignKey(Asset, on_delete=models.PROTECT, related_name="findings", db_index=False)
     scanner = models.CharField(max_length=32)
     fingerprint = models.CharField(max_length=80)
     rule = models.CharField(max_length=200)
@@ -341,6 +367,9 @@ class Finding(models.Model):
     last_scan = models.ForeignKey(Scan, on_delete=models.PROTECT, related_name="findings")
     due_at = models.DateTimeField(null=True, blank=True)
     fixed_at = models.DateTimeField(null=True, blank=True)
+    owner: Any = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
 
     objects = FindingQuerySet.as_manager()
 
@@ -349,10 +378,22 @@ class Finding(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["asset", "scanner", "fingerprint"], name="one_finding_per_fingerprint"),
         ]
+        # Lists find their page, and counts all they need, in the index alone. Asset by asset for who sees a few, in the
+        # order of the list for who sees many. On PostgreSQL, 0009 adds one for searches.
         indexes = [
-            models.Index(fields=["status", "-severity", "id"], name="finding_queue"),
+            models.Index(fields=["asset", "status", "severity", "id", "due_at", "scanner"], name="finding_of_asset"),
+            models.Index(fields=["asset", "id"], name="finding_newest_of_asset"),
+            models.Index(fields=["-severity", "id", "status", "asset", "scanner"], name="finding_severest"),
+            models.Index(fields=["status", "-severity", "id", "asset"], name="finding_queue"),
             models.Index(
                 fields=["due_at"], name="finding_due", condition=models.Q(status__in=["open", "triaged", "in_progress"])
+            ),
+            models.Index(fields=["id"], name="finding_exploited", condition=models.Q(is_known_exploited=True)),
+            models.Index(fields=["first_seen_at", "status", "asset"], name="finding_arrived"),
+            models.Index(
+                fields=["fixed_at", "status", "asset", "severity", "due_at"],
+                name="finding_fixed",
+                condition=models.Q(fixed_at__isnull=False),
             ),
         ]
 
@@ -388,3 +429,17 @@ class Finding(models.Model):
         from django.urls import reverse
 
         return reverse("finding", args=[self.uid])
+
+
+class FindingAlias(models.Model):
+    """`aliases` of a finding in upper case, one a row: the index that finds it by each, on both databases."""
+
+    finding = models.ForeignKey(Finding, on_delete=models.CASCADE, related_name="names")
+    name = models.CharField(max_length=100)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["name", "finding"], name="one_alias_per_finding")]
+
+    def __str__(self) -> str:
+        return self.name

@@ -2,11 +2,11 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Count, F, Q
 from django.utils import timezone
 
 from opssight.kernel.access import check
@@ -14,14 +14,20 @@ from opssight.kernel.errors import Refusal
 from opssight.kernel.events import bulk_record, bulk_write
 from scanning import events as scan_events
 from scanning import findings, reports
+from scanning.advisories.rating import rate
+from scanning.detail import RATED
 from scanning.imports import events
 from scanning.imports.models import Change, Import
 from scanning.models import Asset, Finding, Scan, ScanState, Severity, Status
+from scanning.triage import services as triage
+from scanning.triage.models import Decision
 
 COUNTS = ("new", "same", "fixed", "reopened")
 BATCH = 500
 NAMED = 10  # findings of each kind that are told by name
 CHUNK = 1 << 20
+MAX_TOLD = 1000  # findings that the answer to a trial lists
+TOLD_OF_RAISED = ("scanner", "rule", "title", "severity", "path", "line", "cwe", "help_url", "fingerprint")
 
 
 NOTHING_READ = (
@@ -49,11 +55,15 @@ class Told:
 
 @dataclass(frozen=True)
 class Diff:
-    """What a report came to, or would: findings by what became of them. `row` is None after a trial, and `trial` is
-    what can't be asked afterwards."""
+    """What a report came to, or would: findings by what became of them.
+
+    After a trial `row` is None, `raised` holds what would be new or reopened, most severe first, cut at MAX_TOLD, and
+    `trial` what can't be asked afterwards.
+    """
 
     row: Import | None
     scans: list[Scan]
+    raised: list[dict[str, Any]] = field(default_factory=list)
     digest: str = ""
     trial: Told | None = None
 
@@ -88,11 +98,17 @@ def import_report(
         raise Unusable(str(error)) from None
     with transaction.atomic():
         scans = _take(row, runs)
-        if dry_run:
-            trial = told(row)
-            transaction.set_rollback(True)
-            return Diff(None, scans, row.digest, trial)
-    return Diff(row, scans, row.digest)
+        if not dry_run:
+            return Diff(row, scans, digest=row.digest)
+        diff = Diff(None, scans, _raised(row, scans), row.digest, told(row))
+        transaction.set_rollback(True)
+    return diff
+
+
+def _raised(row: Import, scans: list[Scan]) -> list[dict[str, Any]]:
+    reopened = row.changes.filter(status=Status.FIXED, became=Status.OPEN).values("finding")
+    rows = Finding.objects.filter(Q(first_scan__in=scans) | Q(pk__in=reopened)).order_by("-severity", "path", "pk")
+    return [{**told, "severity": Severity(told["severity"]).word} for told in rows.values(*TOLD_OF_RAISED)[:MAX_TOLD]]
 
 
 def told(row: Import) -> Told:
@@ -104,7 +120,9 @@ def told(row: Import) -> Told:
     new = Finding.objects.filter(asset=row.asset_id, first_scan__in=row.scans.all())
     same = seen.exclude(first_scan__in=row.scans.all()).exclude(pk__in=back.values("pk"))
     found = {"new": new, "same": same, "fixed": closed, "reopened": back}
-    by_severity = {name: rows.by_severity() for name, rows in found.items()}
+    by_severity = {
+        name: dict(rows.order_by().values_list("severity").annotate(n=Count("pk"))) for name, rows in found.items()
+    }
     counts = {
         severity: {name: by_severity[name].get(severity, 0) for name in COUNTS}
         for severity in sorted(Severity, reverse=True)
@@ -167,7 +185,7 @@ def _remember(row: Import, before: list[findings.Before]) -> None:
         (
             Change(
                 imported=row, finding_id=was.finding, status=was.status, severity=was.severity, due_at=was.due_at,
-                fixed_at=was.fixed_at, became=was.became,
+                fixed_at=was.fixed_at, became=was.became, detail=was.detail,
             )
             for was in before
         ),
@@ -180,12 +198,15 @@ def _remember(row: Import, before: list[findings.Before]) -> None:
 
 def would_undo(row: Import) -> Undone:
     """What `undo` would come to now."""
-    ours = row.changes.filter(finding__status=F("became"))
-    raised = Finding.objects.filter(first_scan__in=row.scans.all())
-    reopened = Q(pk__in=ours.filter(status=Status.OPEN).values("finding"))
-    gone = raised.filter(Q(status=Status.OPEN) | reopened, last_scan__in=row.scans.all()).count()
-    restored = ours.count()
-    return Undone(gone, restored, row.changes.count() - restored + raised.count() - gone)
+    ids = set(row.scans.values_list("pk", flat=True))
+    restored = kept = 0
+    for change in row.changes.select_related("finding").iterator(BATCH):
+        is_changed = _is_ours(change) or bool(change.detail and change.finding.last_scan_id in ids)
+        restored, kept = restored + is_changed, kept + (not is_changed)
+    raised = Finding.objects.filter(first_scan__in=ids)
+    ours = row.changes.filter(finding__status=F("became"), status=Status.OPEN)
+    gone = raised.filter(Q(status=Status.OPEN) | Q(pk__in=ours.values("finding")), last_scan__in=ids).count()
+    return Undone(gone, restored, kept + raised.count() - gone)
 
 
 @transaction.atomic
@@ -201,7 +222,7 @@ def undo(row: Import, *, by: Any = None) -> Undone:
     if row.undone_at is not None:
         raise NotUndone(f"This import was undone on {row.undone_at:%Y-%m-%d %H:%M} UTC.")
     scans = list(row.scans.all())
-    restored, kept = _restore(row)
+    restored, kept = _restore(row, scans)
     withdrawn, seen = _withdraw(scans)
     for scan in scans:
         scan.state, scan.reason = ScanState.UNDONE, "Its import was undone, so it says nothing any more."
@@ -213,24 +234,53 @@ def undo(row: Import, *, by: Any = None) -> Undone:
     return done
 
 
-def _restore(row: Import) -> tuple[int, int]:
+def _restore(row: Import, scans: list[Scan]) -> tuple[int, int]:
     restored = kept = 0
+    ids = {scan.pk for scan in scans}
     changes = row.changes.select_related("finding").order_by("pk")
     for start in range(0, changes.count(), BATCH):
         batch = list(changes[start : start + BATCH])
-        ours = [change for change in batch if change.finding.status == change.became]
-        for change in ours:
+        told = [change for change in batch if _is_ours(change)]
+        for change in told:
             finding = change.finding
             finding.status, finding.severity = change.status, change.severity
             finding.due_at, finding.fixed_at = change.due_at, change.fixed_at
         with bulk_write():
-            told = [(change.finding, {"status": [change.became, change.status]}) for change in ours]
-            bulk_record(events.FINDING_RESTORED, told)
-            changed = [change.finding for change in ours]
-            Finding.objects.bulk_update(changed, ["status", "severity", "due_at", "fixed_at"])
-        restored += len(ours)
-        kept += len(batch) - len(ours)
+            news = [(change.finding, {"status": [change.became, change.status]}) for change in told]
+            bulk_record(scan_events.FINDING_RESTORED, news)
+            rows = [change.finding for change in told]
+            Finding.objects.bulk_update(rows, ["status", "severity", "due_at", "fixed_at"])
+        # What a later run has told of it stands, whatever became of its state.
+        retold = [change for change in batch if change.detail and change.finding.last_scan_id in ids]
+        _restore_detail(retold)
+        changed = {change.pk for change in (*told, *retold)}
+        restored += len(changed)
+        kept += len(batch) - len(changed)
     return restored, kept
+
+
+def _is_ours(change: Change) -> bool:
+    """Whether the finding stands as this change left it, and stood otherwise before."""
+    return change.finding.status == change.became and _state(change) != _state(change.finding)
+
+
+def _state(row: Change | Finding) -> tuple[object, ...]:
+    return row.status, row.severity, row.due_at, row.fixed_at
+
+
+def _restore_detail(changes: list[Change]) -> None:
+    if not changes:
+        return
+    for change in changes:
+        for name, value in change.detail.items():
+            setattr(change.finding, name, value)
+    rows = [change.finding for change in changes]
+    fields = {name for change in changes for name in change.detail}
+    if renamed := [change.finding for change in changes if "aliases" in change.detail]:
+        findings.name_again(renamed)
+        rate(renamed)
+        fields |= set(RATED)
+    Finding.objects.bulk_update(rows, sorted(fields))
 
 
 def _withdraw(scans: list[Scan]) -> tuple[int, int]:
@@ -238,6 +288,8 @@ def _withdraw(scans: list[Scan]) -> tuple[int, int]:
     raised = Finding.objects.filter(first_scan__in=scans)
     alone, withdrawn = raised.filter(last_scan__in=scans, status=Status.OPEN), 0
     while batch := list(alone.order_by("pk")[:BATCH]):
+        waiting = Decision.objects.waiting().filter(finding__in=batch).select_related("finding", "decided_by")
+        triage.close(list(waiting), "The import that brought the finding was undone.")
         with bulk_write():
             bulk_record(events.FINDING_WITHDRAWN, [(finding, {"status": [finding.status, None]}) for finding in batch])
             Finding.objects.filter(pk__in=[finding.pk for finding in batch]).delete()

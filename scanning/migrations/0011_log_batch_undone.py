@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('scanning', '0008_targets'),
+        ('scanning', '0009_finding_indexes'),
     ]
 
     operations = [

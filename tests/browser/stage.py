@@ -39,6 +39,9 @@ from rbac.services import create_unit, root_unit
 from scanning.imports.models import Import
 from scanning.imports.services import import_report, undo
 from scanning.models import Asset, Finding, Scan, ScanState, Severity, Status
+from scanning.triage import comments, ownership
+from scanning.triage import services as triage
+from scanning.triage.models import Comment
 from tests.accounts.sso.conftest import make_provider
 from tests.architecture.test_admin_leaks import MAKE
 from tests.conftest import PASSWORD, enrolled, make_person, opened
@@ -69,6 +72,7 @@ def seed() -> None:
     make_scan(make_asset("router"), files_read=4)
     make_asset("label-printer")
     reported(make_asset("reports"))
+    _talk_about(Finding.objects.filter(severity=Severity.CRITICAL).earliest("id"))
     evaluate_all()
     for page in admin.site._registry.values():
         if not page.model._default_manager.exists():
@@ -97,6 +101,16 @@ def reported(asset: Asset) -> None:
     undo(diff.row)
 
 
+def _talk_about(found: Finding) -> None:
+    olga = User.objects.get(email="olga@example.org")
+    ownership.assign(found, olga, by=olga)
+    ownership.retag(found, by=olga, add=["needs-review", "w" * 30])
+    comments.comment(found, "Reachable from outside?\n\n" + "w" * 200, by=olga)
+    triage.decide(found, "triaged", by=olga, reason="It is, through the proxy.")
+    until = timezone.now() + timedelta(days=9)
+    triage.decide(found, "accepted", by=olga, reason="The proxy goes next week.", until=until)
+
+
 def objects() -> dict[str, Any]:
     """Of what a page needs one to show: by the address pattern; of scans by their state; of the admin by the model."""
     entry = AuditEntry.objects.filter(action=AuditEntry.Action.CREATE, resource_type="scanning.asset").latest("id")
@@ -106,6 +120,7 @@ def objects() -> dict[str, Any]:
     return {
         "findings/<uuid:uid>": str(found.uid),
         "findings/<uuid:uid>/decide": str(found.uid),
+        "comments/<uuid:uid>/edit": str(Comment.objects.earliest("id").uid),
         "scans/<uuid:uid>": str(run.uid),
         "scans/<uuid:uid>/progress": str(run.uid),
         "assets/<uuid:uid>": str(Asset.objects.get(name="reports").uid),

@@ -24,6 +24,7 @@ from opssight.kernel.errors import Refusal
 from opssight.kernel.guards import guarded
 from opssight.kernel.validation import StrictForm
 from scanning import services
+from scanning.counts.services import with_standing
 from scanning.imports.models import Import
 from scanning.models import FRESH_FOR, Asset, AssetQuerySet, Finding, Scan, ScanState, Severity
 from scanning.scanners import base, toolbox
@@ -61,7 +62,7 @@ class Line:
 def assets(request: HttpRequest) -> HttpResponse:
     asked = Asked(request.GET)
     rows = _narrowed(Asset.objects.permitted(request.user, "assets:read"), asked, request.user)
-    page = page_of(request, rows.select_related("unit").with_standing(), ["name", "id"])
+    page = page_of(request, with_standing(rows.select_related("unit")), ["name", "id"])
     context = {
         "asked": asked, "page": page, "lines": _lines(page.rows, request.user), "severities": SEVERITIES[:-1],
         "may_create": decide(request.user, "assets:create").allowed,

@@ -10,7 +10,7 @@ def name_undone(apps, schema_editor):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("imports", "0001_initial"),
+        ("imports", "0002_change_detail"),
         ("scanning", "0011_log_batch_undone"),
     ]
 
