@@ -135,6 +135,7 @@
     const { xhr, requestConfig: { elt } } = e.detail;
     kept = { id: e.detail.target.id, focus: document.activeElement?.id, open: all("details[open][id]", e.detail.target).map((d) => d.id), at: all(".scroll", e.detail.target).map((s) => s.scrollLeft) };
     if (!/^\s*<!doctype/i.test(xhr.responseText) && (xhr.status < 400 || elt.matches("form"))) {
+      e.detail.isError = false;
       e.detail.shouldSwap = true; // a form's refusal is a part like any other
       return;
     }
