@@ -45,6 +45,7 @@ class AssetAdmin(GuardedAdmin):
     list_select_related = ["unit"]
     search_fields = ["name", "location"]
     form = AssetForm
+    console = "asset"
     actions = ["scan"]
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:

@@ -16,7 +16,18 @@ class ScanningConfig(AppConfig):
         audited(AssetUserGrant, plain=("reason",), reads_too=True)
         audited(AssetGroupGrant, plain=("reason",), reads_too=True)
         # State and progress change many times a run, by the conditional updates of a job: the scans:* events tell them.
-        progress = ("part", "parts_total", "parts_done", "files_read", "new", "same", "fixed", "reopened")
+        progress = (
+            "part",
+            "log",
+            "batch",
+            "parts_total",
+            "parts_done",
+            "files_read",
+            "new",
+            "same",
+            "fixed",
+            "reopened",
+        )
         job = ("state", "reason", "attempts", "lease_until", "queued_at", "started_at", "finished_at")
         audited(Scan, plain=("scanner",), ignore=("scanner_version", "revision", *job, *progress))
         # What a scan says anew each time, of a finding that stays the same. The code it flags may hold a secret.

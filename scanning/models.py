@@ -154,6 +154,7 @@ class ScanState(models.TextChoices):
     TIMED_OUT = "timed_out", "Timed out"
     NOT_INSTALLED = "not_installed", "Not installed"
     DOES_NOT_FIT = "does_not_fit", "Nothing to read"  # what it reads is not there, so it is not used on the asset
+    UNDONE = "undone", "Undone"  # it came in by an import that was taken back
 
     @classmethod
     def failures(cls) -> list[str]:
@@ -174,7 +175,7 @@ WITH RECURSIVE pair (asset_id, scanner) AS (
 SELECT (
   SELECT s.id FROM scanning_scan s
   WHERE s.asset_id = p.asset_id AND s.scanner = p.scanner AND s.finished_at <= %s
-    AND s.state NOT IN ('queued', 'running', 'does_not_fit') AND NOT (s.trigger = 'import' AND s.state = 'failed')
+    AND s.state NOT IN ('queued', 'running', 'does_not_fit', 'undone')
   ORDER BY s.id DESC LIMIT 1
 )
 FROM pair p WHERE p.scanner IS NOT NULL
@@ -184,7 +185,7 @@ FROM pair p WHERE p.scanner IS NOT NULL
 class ScanQuerySet(GuardedQuerySet["Scan"]):
     def standing(self) -> Self:
         """All but those that found nothing to read, or whose import was taken back."""
-        return self.exclude(trigger=Scan.Trigger.IMPORT, state=ScanState.FAILED).exclude(state=ScanState.DOES_NOT_FIT)
+        return self.exclude(state__in=[ScanState.DOES_NOT_FIT, ScanState.UNDONE])
 
     def newest_ended(self, *, at: datetime, assets: Iterable[int] | None = None) -> Self:
         """Of each tool on each asset (or on those with these ids) the newest run that ended by `at`, and in
@@ -202,7 +203,8 @@ class ScanQuerySet(GuardedQuerySet["Scan"]):
         return self.filter(state__in=[ScanState.QUEUED, ScanState.RUNNING])
 
     def finished(self) -> Self:
-        return self.exclude(state__in=[ScanState.QUEUED, ScanState.RUNNING])
+        """Those whose ending counts: an undone one says nothing any more."""
+        return self.exclude(state__in=[ScanState.QUEUED, ScanState.RUNNING, ScanState.UNDONE])
 
     def failed(self) -> Self:
         """They say nothing about their asset."""
@@ -237,6 +239,8 @@ class Scan(Job):
     revision = models.CharField(
         max_length=64, blank=True, help_text="What was read: the commit of a repository, SHA-256 of a file."
     )
+    log = models.TextField(blank=True, editable=False, help_text="The end of what the tool said, without secrets.")
+    batch = models.UUIDField(null=True, editable=False, help_text="The same for scans that were asked for together.")
     files_read = models.PositiveIntegerField(default=0)
     new = models.PositiveIntegerField(default=0)
     same = models.PositiveIntegerField(default=0)
@@ -263,6 +267,10 @@ class Scan(Job):
     @property
     def total(self) -> int:
         return self.new + self.same + self.reopened
+
+    @property
+    def is_imported(self) -> bool:
+        return self.trigger == self.Trigger.IMPORT
 
     @property
     def is_clean(self) -> bool:

@@ -4,8 +4,10 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
+from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
@@ -15,6 +17,7 @@ from django.utils import timezone
 from opssight.kernel.access import check, decide
 from opssight.kernel.actor import Actor, acting
 from opssight.kernel.errors import Refusal
+from opssight.kernel.ids import new_uid
 from opssight.kernel.jobs import LeaseLost
 from rbac.models import Unit
 from rbac.services import root_unit
@@ -33,6 +36,7 @@ from scanning.scanners import (  # noqa: F401  (registers the tools)
     trivy,
     trivy_image,
 )
+from scanning.scanners.log import added, below
 from scanning.scanners.run import HEARTBEAT, ToolFailed, ToolTimedOut, run
 from scanning.sources import archives, uploads
 from scanning.sources.base import BadTarget
@@ -217,9 +221,11 @@ def request_scans(
     """Queue one scan per tool: those named, or every one that fits. Each ends as it will; none waits for another."""
     if by is not None:  # before the asset is looked at
         check(by, "scans:create", Scan(asset=asset), about=asset)
-    names = scanners or fitting(asset)
+    names, batch = scanners or fitting(asset), new_uid()
     with transaction.atomic():
-        return [request_scan(asset, scanner=name, trigger=trigger, by=by, dispatch=dispatch) for name in names]
+        return [
+            request_scan(asset, scanner=name, trigger=trigger, by=by, dispatch=dispatch, batch=batch) for name in names
+        ]
 
 
 @transaction.atomic
@@ -230,6 +236,7 @@ def request_scan(
     trigger: str = Scan.Trigger.MANUAL,
     by: Any = None,
     dispatch: bool = True,
+    batch: UUID | None = None,
 ) -> Scan:
     """Queue a scan; one that already waits or runs for the same asset and scanner is returned instead.
 
@@ -248,7 +255,7 @@ def request_scan(
     waiting = Scan.objects.unfinished().filter(asset=asset, scanner=scanner).first()
     if waiting:
         return waiting
-    scan = Scan.objects.create(asset=asset, scanner=scanner, trigger=trigger, requested_by=by)
+    scan = Scan.objects.create(asset=asset, scanner=scanner, trigger=trigger, requested_by=by, batch=batch)
     events.SCAN_REQUESTED.emit(target=scan, scanner=scanner, asset=asset.name)
     if dispatch:
         scan.dispatch()
@@ -321,9 +328,13 @@ def _read(scan: Scan, scanner: base.Scanner, place: targets.Place, deadline: flo
         events.SCAN_STARTED.emit(target=scan, scanner=scan.scanner, parts=len(survey.parts), revision=place.revision)
     errors, broken = survey.unreadable, 0
     for part in survey.parts:
-        scan.hold(part=part.name)
+        begun = added(scan.log, f"{part.name}: {len(part.files)} file{'s' * (len(part.files) != 1)}")
+        scan.hold(part=part.name, log=begun)
         try:
-            report = run(scanner, part.root, part.files, deadline=deadline, alive=scan.hold)
+            report = run(
+                scanner, part.root, part.files, deadline=deadline, alive=lambda: scan.hold(log=scan.log),
+                heard=partial(_hear, scan, begun),
+            )  # fmt: skip
         except (ToolFailed, base.BadReport) as error:
             broken += 1  # one part that a tool can't read says nothing of the others
             if broken == len(survey.parts):
@@ -336,10 +347,15 @@ def _read(scan: Scan, scanner: base.Scanner, place: targets.Place, deadline: flo
     return errors
 
 
+def _hear(scan: Scan, before: str, said: str) -> None:
+    scan.log = below(before, said)
+
+
 def _record_part(scan: Scan, report: base.Report) -> None:
     with transaction.atomic():
         tally = findings.record(scan, report.findings)
         scan.hold(
+            log=scan.log,
             parts_done=scan.parts_done + 1,
             files_read=scan.files_read + len(report.files),
             new=scan.new + tally.new,
@@ -363,7 +379,7 @@ def _finish(scan: Scan, errors: list[str]) -> None:
 
 def _end(scan: Scan, ending: dict[str, Any]) -> None:
     with transaction.atomic():  # a worker that dies between the two leaves both to the next attempt
-        scan.finish(**ending, part="")
+        scan.finish(**ending, part="", log=added(scan.log, f"{scan.scanner} ended, {scan.total} findings"))
         events.SCAN_FINISHED.emit(
             target=scan, state=scan.state, new=scan.new, same=scan.same, fixed=scan.fixed, reopened=scan.reopened
         )
@@ -372,5 +388,5 @@ def _end(scan: Scan, ending: dict[str, Any]) -> None:
 def fail_scan(scan: Scan, reason: str, *, state: str = ScanState.FAILED) -> None:
     """End a run that says nothing about the asset: findings stay as they are."""
     with transaction.atomic():
-        scan.finish(state, reason=reason, part="")
+        scan.finish(state, reason=reason, part="", log=added(scan.log, f"{scan.scanner} did not finish"))
         events.SCAN_FAILED.emit(target=scan, success=False, error=reason, state=state)

@@ -16,6 +16,8 @@ THINGS = {
         '<path d="M2.5 4.5h6M12.5 4.5h1M2.5 11.5h1M7.500 11.5h6"/>'
         '<circle cx="10.5" cy="4.5" r="1.75"/><circle cx="5.500" cy="11.5" r="1.75"/>'
     ),
+    "assets": '<path d="M8 1.5 14 4.5v7L8 14.5 2 11.500v-7zM2 4.5l6 3 6-3M8 7.500v7"/>',
+    "upload": '<path d="M8 10.500v-8M4.5 5.5 8 2l3.5 3.5M2.5 13.5h11"/>',
     "shield": '<path d="M8 1.5 13.5 4v4c0 3.2-2.3 5.4-5.5 6.5C4.8 13.4 2.5 11.2 2.5 8V4z"/>',
     "menu": '<path d="M2.5 4.5h11M2.5 8h11M2.5 11.5h11"/>',
     "search": '<circle cx="7" cy="7" r="4.25"/><path d="m10.2 10.2 3.3 3.3"/>',
@@ -81,6 +83,10 @@ SHAPES = {
     "partly": (
         '<path d="m1 7.5 3.25 3.25L8.5 5M11.75 3v5M11.75 10.9v.01" fill="none" stroke="currentColor" '
         'stroke-width="1.7" stroke-linecap="round" stroke-linejoin="round"/>'
+    ),
+    "undone": (
+        '<path d="M5 2 2 5l3 3M2.250 5H9a3.250 3.250 0 0 1 0 6.500H6" fill="none" stroke="currentColor" '
+        'stroke-width="1.6" stroke-linecap="round" stroke-linejoin="round"/>'
     ),
     "refused": (
         f'<path d="{_OCTAGON}" fill="none" stroke="currentColor" stroke-width="1.5"/>'

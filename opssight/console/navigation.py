@@ -26,6 +26,13 @@ PLACES = {
     "coverage": "findings",
     "scan": "findings",
     "scan-progress": "findings",
+    "imports": "findings",
+    "import": "findings",
+    "new-import": "findings",
+    "assets": "assets",
+    "asset": "assets",
+    "new-asset": "assets",
+    "change-asset": "assets",
     "scanners": "findings",
     "controls": "controls",
     "control": "controls",
@@ -49,6 +56,9 @@ ASKS = {
     "findings": "findings:read",
     "scans": "scans:read",
     "scan": "scans:create",
+    "assets": "assets:read",
+    "imports": "imports:read",
+    "import_report": "imports:create",
     "tools": "scanners:read",
     "controls": "controls:read",
     "trail": "trail:read",
@@ -76,6 +86,9 @@ class Shell:
     findings: bool = False
     scans: bool = False
     scan: bool = False
+    assets: bool = False
+    imports: bool = False
+    import_report: bool = False
     tools: bool = False
     controls: bool = False
     trail: bool = False
@@ -95,6 +108,7 @@ class Shell:
         offered = [
             (self.findings or self.trail, "overview", "Overview", "overview", ""),
             (self._leads_to("findings"), "findings", "Findings", "findings", self._unresolved()),
+            (self._leads_to("assets"), "assets", "Assets", "assets", ""),
             (self._leads_to("controls"), "controls", "Compliance", "controls", ""),
             (self._leads_to("trail"), "trail", "Audit trail", "trail", ""),
             (self.report and not self.trail, "trail-report", "Trail report", "trail", ""),

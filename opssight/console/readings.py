@@ -190,7 +190,12 @@ class Standing:
 
 def standings(user: Any, limit: int = 200) -> list[Standing]:
     """Three queries: assets, newest runs, those that go on. What is not known comes first, then most findings."""
-    assets: list[Any] = list(with_standing(Asset.objects.active().permitted(user, "assets:read"))[:limit])
+    assets = list(with_standing(Asset.objects.active().permitted(user, "assets:read"))[:limit])
+    return sorted(standings_of(user, assets), key=lambda one: one.is_known)
+
+
+def standings_of(user: Any, assets: list[Any]) -> list[Standing]:
+    """Of these assets, which come `with_standing`; two queries."""
     ids, runs = [asset.pk for asset in assets], Scan.objects.permitted(user, "scans:read")
     ended: dict[int, list[Scan]] = defaultdict(list)
     for run in runs.newest_ended(at=timezone.now(), assets=ids):
@@ -201,7 +206,7 @@ def standings(user: Any, limit: int = 200) -> list[Standing]:
         mine = sorted(ended[asset.pk], key=lambda run: (-run.trouble, run.scanner))
         hidden = asset.was_scanned and not mine and asset.pk not in going
         found.append(Standing(asset, mine, going.get(asset.pk), asset.unresolved, hidden))
-    return sorted(found, key=lambda one: one.is_known)
+    return found
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ class ImportAdmin(ReadOnly):
     task = "Code and findings"
     list_display = ["created_at", "asset", "name", "imported_by", "is_partial", "undone_at"]
     list_filter = ["asset"]
+    console = "import"
     list_select_related = ["asset", "imported_by"]
     search_fields = ["name", "digest", "asset__name"]
     ordering = ["-id"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Count, F, Q
 from django.utils import timezone
 
 from opssight.kernel.access import check
@@ -24,6 +24,7 @@ from scanning.triage.models import Decision
 
 COUNTS = ("new", "same", "fixed", "reopened")
 BATCH = 500
+NAMED = 10  # findings of each kind that are told by name
 CHUNK = 1 << 20
 MAX_TOLD = 1000  # findings that the answer to a trial lists
 TOLD_OF_RAISED = ("scanner", "rule", "title", "severity", "path", "line", "cwe", "help_url", "fingerprint")
@@ -45,15 +46,26 @@ class NotUndone(Refusal):
 
 
 @dataclass(frozen=True)
+class Told:
+    """What became of findings: how many of each severity, most severe first, and the first few by name."""
+
+    counts: dict[Severity, dict[str, int]]
+    shown: list[tuple[str, Finding]]
+
+
+@dataclass(frozen=True)
 class Diff:
     """What a report came to, or would: findings by what became of them.
 
-    After a trial `row` is None, and `raised` holds what would be new or reopened, most severe first, cut at MAX_TOLD.
+    After a trial `row` is None, `raised` holds what would be new or reopened, most severe first, cut at MAX_TOLD, and
+    `trial` what can't be asked afterwards.
     """
 
     row: Import | None
     scans: list[Scan]
     raised: list[dict[str, Any]] = field(default_factory=list)
+    digest: str = ""
+    trial: Told | None = None
 
     def counts(self) -> dict[str, int]:
         return {name: sum(getattr(scan, name) for scan in self.scans) for name in COUNTS}
@@ -79,7 +91,7 @@ def import_report(
     row = Import(asset=asset, imported_by=by, name=findings.storable(name)[:200], is_partial=is_partial)
     if by is not None:
         check(by, "imports:create", row, about=asset)
-    row.digest = _digest(file)
+    row.digest = digest_of(file)
     try:
         runs = reports.read(file, format)
     except reports.UnreadableReport as error:
@@ -87,10 +99,10 @@ def import_report(
     with transaction.atomic():
         scans = _take(row, runs)
         if not dry_run:
-            return Diff(row, scans)
-        raised = _raised(row, scans)
+            return Diff(row, scans, digest=row.digest)
+        diff = Diff(None, scans, _raised(row, scans), row.digest, told(row))
         transaction.set_rollback(True)
-    return Diff(None, scans, raised)
+    return diff
 
 
 def _raised(row: Import, scans: list[Scan]) -> list[dict[str, Any]]:
@@ -99,7 +111,32 @@ def _raised(row: Import, scans: list[Scan]) -> list[dict[str, Any]]:
     return [{**told, "severity": Severity(told["severity"]).word} for told in rows.values(*TOLD_OF_RAISED)[:MAX_TOLD]]
 
 
-def _digest(file: BinaryIO) -> str:
+def told(row: Import) -> Told:
+    """Four queries, whatever the report brought. What an undone import alone had seen is gone, and not counted."""
+    seen = Finding.objects.filter(asset=row.asset_id, last_scan__in=row.scans.all())
+    changed = row.changes.exclude(status=F("became"))
+    closed = Finding.objects.filter(pk__in=changed.filter(became=Status.FIXED).values("finding"))
+    back = seen.filter(pk__in=changed.filter(status=Status.FIXED).values("finding"))
+    new = Finding.objects.filter(asset=row.asset_id, first_scan__in=row.scans.all())
+    same = seen.exclude(first_scan__in=row.scans.all()).exclude(pk__in=back.values("pk"))
+    found = {"new": new, "same": same, "fixed": closed, "reopened": back}
+    by_severity = {
+        name: dict(rows.order_by().values_list("severity").annotate(n=Count("pk"))) for name, rows in found.items()
+    }
+    counts = {
+        severity: {name: by_severity[name].get(severity, 0) for name in COUNTS}
+        for severity in sorted(Severity, reverse=True)
+    }
+    shown = [
+        (name, finding)
+        for name in ("new", "reopened", "fixed")
+        if any(by_severity[name].values())
+        for finding in found[name].order_by("-severity", "id")[:NAMED]
+    ]
+    return Told(counts, shown)
+
+
+def digest_of(file: BinaryIO) -> str:
     """SHA-256 in hex of the rest of the file, which is then where it was."""
     start, digest = file.tell(), hashlib.sha256()
     while chunk := file.read(CHUNK):
@@ -159,6 +196,19 @@ def _remember(row: Import, before: list[findings.Before]) -> None:
 # --- taking back ----------------------------------------------------------------------------------------------------
 
 
+def would_undo(row: Import) -> Undone:
+    """What `undo` would come to now."""
+    ids = set(row.scans.values_list("pk", flat=True))
+    restored = kept = 0
+    for change in row.changes.select_related("finding").iterator(BATCH):
+        is_changed = _is_ours(change) or bool(change.detail and change.finding.last_scan_id in ids)
+        restored, kept = restored + is_changed, kept + (not is_changed)
+    raised = Finding.objects.filter(first_scan__in=ids)
+    ours = row.changes.filter(finding__status=F("became"), status=Status.OPEN)
+    gone = raised.filter(Q(status=Status.OPEN) | Q(pk__in=ours.values("finding")), last_scan__in=ids).count()
+    return Undone(gone, restored, kept + raised.count() - gone)
+
+
 @transaction.atomic
 def undo(row: Import, *, by: Any = None) -> Undone:
     """As if the report had not come, but for what people decided and other scans saw since.
@@ -175,7 +225,7 @@ def undo(row: Import, *, by: Any = None) -> Undone:
     restored, kept = _restore(row, scans)
     withdrawn, seen = _withdraw(scans)
     for scan in scans:
-        scan.state, scan.reason = ScanState.FAILED, "This import was undone: it says nothing any more."
+        scan.state, scan.reason = ScanState.UNDONE, "Its import was undone, so it says nothing any more."
         scan.save()
     row.undone_at = timezone.now()
     row.save()
@@ -190,8 +240,7 @@ def _restore(row: Import, scans: list[Scan]) -> tuple[int, int]:
     changes = row.changes.select_related("finding").order_by("pk")
     for start in range(0, changes.count(), BATCH):
         batch = list(changes[start : start + BATCH])
-        ours = [change for change in batch if change.finding.status == change.became]
-        told = [change for change in ours if _state(change) != _state(change.finding)]
+        told = [change for change in batch if _is_ours(change)]
         for change in told:
             finding = change.finding
             finding.status, finding.severity = change.status, change.severity
@@ -208,6 +257,11 @@ def _restore(row: Import, scans: list[Scan]) -> tuple[int, int]:
         restored += len(changed)
         kept += len(batch) - len(changed)
     return restored, kept
+
+
+def _is_ours(change: Change) -> bool:
+    """Whether the finding stands as this change left it, and stood otherwise before."""
+    return change.finding.status == change.became and _state(change) != _state(change.finding)
 
 
 def _state(row: Change | Finding) -> tuple[object, ...]:

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import IO
 
@@ -21,6 +21,7 @@ from django.conf import settings
 
 from scanning.scanners import osv_server
 from scanning.scanners.base import BadReport, Report, Scanner
+from scanning.scanners.log import last_words
 
 HEARTBEAT = 10.0  # seconds between calls of `alive` while the tool works
 MOST_WRITTEN = 1_000  # megabytes of one file; a report that has no end must not fill the disk
@@ -42,8 +43,13 @@ class ToolTimedOut(Exception):
     pass
 
 
-def run(scanner: Scanner, root: Path, files: list[str], *, deadline: float, alive: Callable[[], None]) -> Report:
+def run(
+    scanner: Scanner, root: Path, files: list[str], *, deadline: float, alive: Callable[[], None],
+    heard: Callable[[str], None] = lambda said: None,
+) -> Report:  # fmt: skip
     """The report on `files` under `root`. `deadline` is a time.monotonic() value; `alive` is called while waiting.
+
+    `heard` is told what the tool has said so far: before each `alive`, and at the end, however that comes about.
 
     Raises ToolFailed, ToolTimedOut, BadReport, and whatever `alive` raises (then the tool is ended).
     """
@@ -53,17 +59,26 @@ def run(scanner: Scanner, root: Path, files: list[str], *, deadline: float, aliv
         if scanner.staged:
             unread = _stage(root, files, own / "target")
             root = own / "target"
+        told = partial(last_words, words, root, own)
+
+        def beat() -> None:
+            heard(told())
+            alive()
+
         with words.open("wb") as said, (own / "printed").open("wb") as printed:
-            code = _code(scanner, root, files, own, report, said, printed, deadline, alive)
+            try:
+                code = _code(scanner, root, files, own, report, said, printed, deadline, beat)
+            finally:
+                heard(told())
         if scanner.prints:
             report = own / "printed"
-        last_words = words.read_text(errors="replace").strip()[-500:] or "it said nothing"
-        if any(sign in last_words for sign in OUT_OF_MEMORY):
-            last_words += f"\nIt may have no more than {settings.SCAN_MEMORY} MB (OPSSIGHT_SCAN_MEMORY)."
+        why = told(most=500) or "it said nothing"
+        if any(sign in why for sign in OUT_OF_MEMORY):
+            why += f"\nIt may have no more than {settings.SCAN_MEMORY} MB (OPSSIGHT_SCAN_MEMORY)."
         if code not in scanner.ok_codes:
-            raise ToolFailed(f"{scanner.name} ended with exit code {code}{_signal(code)}: {last_words}")
+            raise ToolFailed(f"{scanner.name} ended with exit code {code}{_signal(code)}: {why}")
         if not report.exists() or not report.stat().st_size:
-            raise BadReport(f"{scanner.name} left no report: {last_words}")
+            raise BadReport(f"{scanner.name} left no report: {why}")
         with report.open("rb") as stream:
             read = scanner.read(stream, files, root)
         return Report(read.findings, read.files - unread.keys(), {**read.errors, **unread})

@@ -1,7 +1,9 @@
 """What tests arrange behind the scenes. Runs in the server's process, on its database; see server.py."""
 
+import json
 import secrets
 from datetime import timedelta
+from io import BytesIO
 from ipaddress import ip_network
 from typing import Any
 
@@ -34,6 +36,8 @@ from opssight.settings.env import Outside
 from rbac.models import Role, RoleAssignment
 from rbac.role_book import save_role
 from rbac.services import create_unit, root_unit
+from scanning.imports.models import Import
+from scanning.imports.services import import_report, undo
 from scanning.models import Asset, Finding, Scan, ScanState, Severity, Status
 from scanning.triage import comments, ownership
 from scanning.triage import services as triage
@@ -67,6 +71,7 @@ def seed() -> None:
     make_scan(make_asset("archive"), at=now - timedelta(days=9), files_read=3)
     make_scan(make_asset("router"), files_read=4)
     make_asset("label-printer")
+    reported(make_asset("reports"))
     _talk_about(Finding.objects.filter(severity=Severity.CRITICAL).earliest("id"))
     evaluate_all()
     for page in admin.site._registry.values():
@@ -75,6 +80,25 @@ def seed() -> None:
             MAKE[page.model._meta.label_lower](unit)
     seal()
     verify_and_keep()
+
+
+def report(*findings: tuple[str, str], errors: Any = ()) -> BytesIO:
+    """One of a tool of somebody's own: rule and severity of each finding."""
+    found = [
+        {"rule": rule, "title": f"{rule} in the shop", "severity": severity, "path": "shop/pay.py", "line": line}
+        for line, (rule, severity) in enumerate(findings, 1)
+    ]
+    told = {"tool": "our-linter", "version": "2.1", "files": ["shop/pay.py"], "findings": found, "errors": errors}
+    return BytesIO(json.dumps(told).encode())
+
+
+def reported(asset: Asset) -> None:
+    """Three imports: the second closed something, and the third was undone."""
+    first, second = (("HTTP", "low"), ("XXE", "medium")), (("HTTP", "low"), ("RACE", "low"))
+    for name, findings in (("monday.json", first), ("tuesday.json", second), ("wednesday.json", (("SSRF", "low"),))):
+        diff = import_report(asset, report(*findings), name=name)
+    assert diff.row
+    undo(diff.row)
 
 
 def _talk_about(found: Finding) -> None:
@@ -99,6 +123,13 @@ def objects() -> dict[str, Any]:
         "comments/<uuid:uid>/edit": str(Comment.objects.earliest("id").uid),
         "scans/<uuid:uid>": str(run.uid),
         "scans/<uuid:uid>/progress": str(run.uid),
+        "assets/<uuid:uid>": str(Asset.objects.get(name="reports").uid),
+        "assets/<uuid:uid>/change": str(Asset.objects.get(name="payments").uid),
+        "imports/<uuid:uid>": str(Import.objects.get(name="tuesday.json").uid),
+        "undone": {
+            "import": str(Import.objects.get(name="wednesday.json").uid),
+            "scan": str(Scan.objects.get(state=ScanState.UNDONE).uid),
+        },
         "trail/<uuid:uid>": str(entry.uid),
         "compliance/<str:key>": "vuln.cadence",
         "personal-details/<uuid:uid>/reveal": str(PersonalDetails.objects.earliest("id").uid),

@@ -1,5 +1,6 @@
 """Walks through OpsSight as a person takes them: with scripts and, where both are named, without."""
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -558,3 +559,38 @@ def test_the_admins_calendar_opens(visitor: Visitor, stage: Stage):
     expect(page.locator(".calendarbox").first).to_be_visible()
     page.get_by_role("link", name="Today").first.click()
     expect(page.get_by_label("Valid from, date")).not_to_have_value("")
+
+
+# --- imports ------------------------------------------------------------------------------------------------------
+
+
+def test_a_report_is_tried_refused_taken_in_and_taken_back(anyone, stage):
+    page, js = signed_in(anyone), anyone.javascript
+    anyone.watch.allow(400)
+    good = {
+        "tool": f"tool-{js}",
+        "findings": [{"rule": "ONE", "title": "One of it", "severity": "low", "path": "a.py"}],
+    }
+
+    def choose(content: bytes) -> None:
+        page.get_by_label("Report", exact=True).set_input_files(
+            {"name": f"{js}.json", "mimeType": "", "buffer": content}
+        )
+
+    page.goto("/imports/new")
+    page.get_by_label("Asset", exact=True).select_option(label="reports (Organisation)")
+    choose(b"<html>")
+    page.get_by_role("button", name="Try it first").click()
+    expect(page.locator("#id_file-error")).to_contain_text("XML or HTML")
+    choose(json.dumps(good).encode())
+    page.get_by_role("button", name="Try it first").click()
+    expect(page.get_by_role("heading", name="What would come of it on reports")).to_be_visible()
+    expect(page.get_by_text("One of it")).to_be_visible()
+    expect(page.locator("#id_file-error")).to_be_empty()
+    if not js:
+        choose(json.dumps(good).encode())
+    page.get_by_role("button", name="Take it in").click()
+    expect(page).to_have_url(re.compile("/imports/[0-9a-f-]{36}$"))
+    expect(page.get_by_text("The report is taken in.")).to_be_visible()
+    page.get_by_role("button", name="Undo this import").click()
+    expect(page.get_by_text("1 findings went, 0 are as before, 0 stay.")).to_be_visible()

@@ -173,7 +173,7 @@ def test_an_asset_stands_as_the_worst_of_its_tools(officer, state):
 
 def test_a_tool_that_only_a_withdrawn_import_brought_is_not_in_use(officer):
     asset = make_asset()
-    make_scan(asset, ScanState.FAILED, scanner="gitleaks", trigger="import")
+    make_scan(asset, ScanState.UNDONE, scanner="gitleaks", trigger="import")
     assert "Never scanned" in text(officer.get("/findings"))
     make_scan(asset, files_read=3)
     assert "No findings 3 files" in text(officer.get("/findings"))
@@ -404,7 +404,8 @@ def addresses() -> list[str]:
     assert row and scan and entry
     return [
         "/", "/findings", f"/findings?open={row.uid}", f"/findings/{row.uid}", "/findings?severity=info", "/scans",
-        f"/scans/{scan.uid}", "/trail", f"/trail/{entry.uid}", "/my-security", "/my-security/recovery-codes",
+        f"/scans/{scan.uid}", "/assets", f"/assets/{scan.asset.uid}", "/assets/new", "/imports", "/imports/new",
+        "/trail", f"/trail/{entry.uid}", "/my-security", "/my-security/recovery-codes",
     ]  # fmt: skip
 
 
@@ -421,7 +422,7 @@ def test_no_page_has_code_or_style_of_its_own(officer, full):
 def test_pages_cost_the_same_whatever_they_show(officer, full, django_assert_max_num_queries):
     """Session and its row, account, factor, permission, policies and rail are 7; a page adds a handful, whatever it
     shows. The entry of a first look is two more."""
-    most = {"/": 16, "/findings": 17, "/scans": 10, "/trail": 14, "/my-security": 24}
+    most = {"/": 16, "/findings": 17, "/scans": 10, "/assets": 14, "/imports": 11, "/trail": 14, "/my-security": 24}
     for address, limit in most.items():
         with django_assert_max_num_queries(limit) as first:
             officer.get(address)

@@ -35,6 +35,7 @@ WRITING = {  # console pages by POST
     "compliance/<str:key>/evaluate",
     "assets/<uuid:uid>/scan",
     "decisions/<uuid:uid>/answer",
+    "imports/<uuid:uid>/undo",
     "scanners/<str:name>/install",
     "findings/<uuid:uid>/owner",
     "findings/<uuid:uid>/tags",

@@ -77,6 +77,7 @@ _ENDINGS = {
     ScanState.TIMED_OUT: ("failed", "Timed out"),
     ScanState.NOT_INSTALLED: ("notinst", "Not installed"),
     ScanState.DOES_NOT_FIT: ("unknown", "Nothing to read"),
+    ScanState.UNDONE: ("undone", "Undone"),
 }
 
 
@@ -94,7 +95,9 @@ def scan_state(scan: Scan, css: str = "st") -> SafeString:
 @register.filter
 def tells(scan: Scan) -> bool:
     """Whether its numbers say something: a run that waits or ended early found neither nothing nor anything."""
-    return scan.state not in (ScanState.QUEUED, ScanState.DOES_NOT_FIT, *ScanState.failures()) or scan.total > 0
+    if scan.state in (ScanState.UNDONE, ScanState.DOES_NOT_FIT):
+        return False
+    return scan.state not in (ScanState.QUEUED, *ScanState.failures()) or scan.total > 0
 
 
 @register.simple_tag

@@ -3,9 +3,7 @@ from typing import Any
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.urls import reverse
 from django.utils import timezone
-from django.utils.http import urlencode
 from django.views.decorators.http import require_POST
 
 from opssight.console.counting import ask
@@ -43,12 +41,13 @@ def scan_progress(request: HttpRequest, uid: str) -> HttpResponse:
 @guarded("scans:create")
 @require_POST
 def scan_now(request: HttpRequest, uid: str) -> HttpResponse:
-    """Scan an asset with every tool that fits; one that runs already is shown instead."""
+    """Scan an asset with the named tool, or every one that fits; one that runs already is shown instead.
+
+    The page of the first shows all that were asked for together.
+    """
     asset = get_object_or_404(Asset.objects.permitted(request.user, "assets:read"), uid=uid)
-    scans = request_scans(asset, by=request.user)
-    if len(scans) == 1:
-        return redirect("scan", scans[0].uid)
-    return redirect(f"{reverse('scans')}?{urlencode({'asset': str(asset.uid)})}")
+    named = request.POST.get("scanner", "")
+    return redirect("scan", request_scans(asset, scanners=[named] if named else None, by=request.user)[0].uid)
 
 
 def _narrowed(rows: ScanQuerySet, asked: Asked, user: Any) -> ScanQuerySet:
@@ -64,13 +63,18 @@ def _narrowed(rows: ScanQuerySet, asked: Asked, user: Any) -> ScanQuerySet:
 
 def _context(request: HttpRequest, uid: str) -> dict[str, Any]:
     """A running scan shows its findings as they arrive, a finished one the most severe first."""
-    rows = Scan.objects.permitted(request.user, "scans:read").select_related("asset", "requested_by")
-    run = get_object_or_404(rows, uid=uid)
+    may_see = Scan.objects.permitted(request.user, "scans:read")
+    run = get_object_or_404(may_see.select_related("asset", "requested_by"), uid=uid)
+    together = list(may_see.filter(asset=run.asset, batch=run.batch).order_by("scanner")) if run.batch else []
     found = Finding.objects.permitted(request.user, "findings:read").unresolved().filter(asset=run.asset)
     mine = found.filter(Q(first_scan=run) | Q(last_scan=run))
     order = ["-severity", "id"] if run.is_finished else ["-id"]
     return {
         "scan": run,
+        "together": together if len(together) > 1 else [],
+        "settled": sum(one.is_finished for one in together),
+        "moves": not all(one.is_finished for one in [run, *together]),
+        "imported": run.imports.permitted(request.user, "imports:read").first() if run.is_imported else None,
         "found": list(mine.order_by(*order)[:SHOWN]),
         "findings_shown": decide(request.user, "findings:read").allowed,
         "still": "still" in request.GET,

@@ -134,10 +134,16 @@
   document.addEventListener("htmx:beforeSwap", (e) => {
     const { xhr, requestConfig: { elt } } = e.detail;
     kept = { id: e.detail.target.id, focus: document.activeElement?.id, open: all("details[open][id]", e.detail.target).map((d) => d.id), at: all(".scroll", e.detail.target).map((s) => s.scrollLeft) };
-    if (xhr.status < 400 && !/^\s*<!doctype/i.test(xhr.responseText)) return;
+    if (!/^\s*<!doctype/i.test(xhr.responseText) && (xhr.status < 400 || elt.matches("form"))) {
+      e.detail.isError = false;
+      e.detail.shouldSwap = true; // a form's refusal is a part like any other
+      return;
+    }
     e.detail.shouldSwap = false;
     kept = null;
-    if (elt.href) location.assign(elt.href); else if (xhr.status < 400) location.reload();
+    if (elt.href) location.assign(elt.href);
+    else if (xhr.status < 400) location.reload();
+    else if (elt.matches("form")) say(new DOMParser().parseFromString(xhr.responseText, "text/html").querySelector("main")?.textContent.trim() ?? "It was refused.");
   });
   const lost = (e) => all("[data-lost]", e.detail.elt).forEach((part) => { part.hidden = false; });
   document.addEventListener("htmx:sendError", lost);

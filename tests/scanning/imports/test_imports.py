@@ -181,7 +181,7 @@ def test_taken_back_it_is_as_if_it_had_not_come(send_and_undo):
     assert statuses() == {"shop.py:9": "open", "pay.py:3": "open"}
     shop = Finding.objects.get(path="shop.py")
     assert (shop.severity, shop.due_at) == (Severity.HIGH, due)
-    assert [scan.state for scan in Scan.objects.order_by("pk")] == ["completed", "failed"]
+    assert [scan.state for scan in Scan.objects.order_by("pk")] == ["completed", "undone"]
     told = AuditEntry.objects.filter(event__in=["findings:withdrawn", "findings:restored", "imports:undone"])
     assert sorted(entry.event for entry in told) == [
         "findings:restored", "findings:restored", "findings:withdrawn", "imports:undone",

@@ -1,0 +1,259 @@
+"""What is scanned: the list, the page of one asset, and the form of a folder."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods
+
+from opssight.console.counting import ask
+from opssight.console.filters import Asked
+from opssight.console.lists import links, page_of
+from opssight.console.readings import Standing, standings_of
+from opssight.kernel.access import check, decide
+from opssight.kernel.errors import Refusal
+from opssight.kernel.guards import guarded
+from opssight.kernel.validation import StrictForm
+from scanning import services
+from scanning.counts.services import with_standing
+from scanning.imports.models import Import
+from scanning.models import FRESH_FOR, Asset, AssetQuerySet, Finding, Scan, ScanState, Severity
+from scanning.scanners import base, toolbox
+
+SEVERITIES = sorted(Severity, reverse=True)
+SHOWN = 8
+DONE = (ScanState.COMPLETED, ScanState.COMPLETED_WITH_ERRORS)
+STANDINGS = [
+    ("never", "never run"),
+    ("failed", "a tool failed"),
+    ("not_installed", "a tool is not installed"),
+    ("errors", "finished with errors"),
+    ("stale", "stale"),
+    ("clean", "clean"),
+]
+
+
+@dataclass(frozen=True)
+class Line:
+    """An asset in the list: how it stands, and its unresolved findings by severity."""
+
+    standing: Standing
+    counts: dict[int, int]
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def by_severity(self) -> list[tuple[Severity, int]]:
+        return [(severity, self.counts.get(severity, 0)) for severity in SEVERITIES]
+
+
+@guarded("assets:read")
+def assets(request: HttpRequest) -> HttpResponse:
+    asked = Asked(request.GET)
+    rows = _narrowed(Asset.objects.permitted(request.user, "assets:read"), asked, request.user)
+    page = page_of(request, with_standing(rows.select_related("unit")), ["name", "id"])
+    context = {
+        "asked": asked, "page": page, "lines": _lines(page.rows, request.user), "severities": SEVERITIES[:-1],
+        "may_create": decide(request.user, "assets:create").allowed,
+        **links(request, page), **ask(request.user, total=rows),
+    }  # fmt: skip
+    return render(request, "scanning/assets.html", context)
+
+
+def _lines(page: list[Asset], user: Any) -> list[Line]:
+    """Three queries for all assets of a page."""
+    counts: dict[int, dict[int, int]] = defaultdict(dict)
+    found = Finding.objects.permitted(user, "findings:read").filter(asset__in=[asset.pk for asset in page])
+    for asset, severity, n in _counted(found, "asset"):
+        counts[asset][severity] = n
+    return [Line(standing, counts[standing.asset.pk]) for standing in standings_of(user, page)]
+
+
+def _counted(rows: Any, *by: str) -> QuerySet[Any]:
+    """(…, severity, how many are unresolved)."""
+    names = (*by, "severity")
+    counted: QuerySet[Any] = rows.unresolved().order_by().values_list(*names).annotate(n=Count("pk"))
+    return counted
+
+
+def _narrowed(rows: AssetQuerySet, asked: Asked, user: Any) -> AssetQuerySet:
+    if text := asked.text("q"):
+        asked.note("q", "Search", text)
+        rows = rows.filter(Q(name__icontains=text) | Q(location__icontains=text))
+    units = Asset.objects.permitted(user, "assets:read").order_by("unit__name").values_list("unit__uid", "unit__name")
+    if chosen := asked.among("unit", "Unit", ((str(uid), name) for uid, name in units.distinct()), names=True):
+        rows = rows.filter(unit__uid__in=chosen)
+    if chosen := asked.among("kind", "Kind", Asset.Kind.choices):
+        rows = rows.filter(kind__in=chosen)
+    if chosen := asked.among("standing", "Standing", STANDINGS):
+        rows = rows.filter(_standing_is(chosen, user, at=timezone.now()))
+    return rows
+
+
+def _standing_is(chosen: list[str], user: Any, *, at: datetime) -> Q:
+    """Assets of which the newest run of a tool is one of those; clean is one of which every tool's is."""
+    newest = Scan.objects.permitted(user, "scans:read").newest_ended(at=at).filter(asset=OuterRef("pk"))
+    fresh = Q(finished_at__gte=at - FRESH_FOR)
+    clean = fresh & Q(state=ScanState.COMPLETED, new=0, same=0, reopened=0)
+    wanted = {
+        "never": ~Exists(newest),
+        "failed": Exists(newest.filter(state__in=[ScanState.FAILED, ScanState.TIMED_OUT])),
+        "not_installed": Exists(newest.filter(state=ScanState.NOT_INSTALLED)),
+        "errors": Exists(newest.filter(state=ScanState.COMPLETED_WITH_ERRORS)),
+        "stale": Exists(newest.filter(~fresh, state__in=DONE)),
+        "clean": Exists(newest) & ~Exists(newest.exclude(clean)),
+    }
+    found = Q()
+    for one in chosen:
+        found |= Q(wanted[one])
+    return found
+
+
+# --- one ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One tool as the asset's page tells of it. `scan` is None where it never ran; `missing` says how to get it."""
+
+    name: str
+    scan: Scan | None
+    counts: dict[int, int]
+    missing: str = ""
+    can_run: bool = False
+
+    @property
+    def is_known(self) -> bool:
+        return self.scan is not None and self.scan.is_known
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+
+@guarded("assets:read")
+def asset(request: HttpRequest, uid: UUID) -> HttpResponse:
+    user = request.user
+    row = get_object_or_404(Asset.objects.permitted(user, "assets:read").select_related("unit"), uid=uid)
+    found = Finding.objects.permitted(user, "findings:read").filter(asset=row)
+    scans = Scan.objects.permitted(user, "scans:read").filter(asset=row)
+    imports = Import.objects.permitted(user, "imports:read").filter(asset=row)
+    by_tool: dict[str, dict[int, int]] = defaultdict(dict)
+    for scanner, severity, n in _counted(found, "scanner"):
+        by_tool[scanner][severity] = n
+    runs = {run.scanner: run for run in scans.newest_ended(at=timezone.now(), assets=[row.pk])}
+    tools = _tools(runs, by_tool)
+    totals = [(severity, sum(counts.get(severity, 0) for counts in by_tool.values())) for severity in SEVERITIES]
+    context = {
+        "asset": row,
+        "tools": tools,
+        "severities": totals,
+        "total": sum(n for _, n in totals),
+        "known": bool(runs) and all(run.is_known for run in runs.values()),
+        "scans": list(scans.order_by("-id")[:SHOWN]),
+        "imports": list(imports.annotate(new=Sum("scans__new"), fixed=Sum("scans__fixed")).order_by("-id")[:SHOWN]),
+        "may_scan": decide(user, "scans:create", Scan(asset=row)).allowed,
+        "may_import": decide(user, "imports:create", Import(asset=row)).allowed,
+        "may_change": decide(user, "assets:update", row).allowed,
+        "findings_shown": decide(user, "findings:read", Finding(asset=row)).allowed,
+    }
+    return render(request, "scanning/asset.html", context)
+
+
+def _tools(runs: dict[str, Scan], counts: dict[str, dict[int, int]]) -> list[Tool]:
+    """Those that ran here first, then the others that OpsSight knows."""
+    names = [*sorted({*runs, *counts}), *sorted(base.registry.keys() - runs.keys() - counts.keys())]
+    return [
+        Tool(
+            name, runs.get(name), counts.get(name, {}), missing := _missing(name), name in base.registry and not missing
+        )
+        for name in names
+    ]
+
+
+def _missing(name: str) -> str:
+    """Why a tool of ours can't run on this machine; "" where it can, and for tools of others."""
+    if name not in base.registry:
+        return ""
+    try:
+        base.registry[name].check()
+    except (toolbox.NotInstalled, base.NotReady) as error:
+        return str(error)
+    return ""
+
+
+# --- new and changed ------------------------------------------------------------------------------------------------
+
+
+class AssetForm(StrictForm):
+    name = forms.CharField(label="Name", max_length=200)
+    unit = forms.ChoiceField(label="Unit")
+    location = forms.CharField(label="Folder", max_length=1000)
+
+    def __init__(self, data: Any, user: Any, asset: Asset | None = None) -> None:
+        initial = {"name": asset.name, "unit": str(asset.unit.uid), "location": asset.location} if asset else None
+        super().__init__(data, initial=initial)
+        self.units = {str(unit.uid): unit for unit in services.units_for_new_assets(user)}
+        if asset:
+            self.units[str(asset.unit.uid)] = asset.unit
+            if asset.kind != Asset.Kind.FOLDER:  # the location of other kinds is changed where they are set up
+                del self.fields["location"]
+        choices: Any = self.fields["unit"]
+        choices.choices = sorted(((uid, str(unit)) for uid, unit in self.units.items()), key=lambda choice: choice[1])
+
+    def given(self) -> dict[str, Any]:
+        data = dict(self.cleaned_data)
+        return {**data, "unit": self.units[data["unit"]]}
+
+
+@guarded("assets:create")
+@require_http_methods(["GET", "POST"])
+def new_asset(request: HttpRequest) -> HttpResponse:
+    form = AssetForm(request.POST or None, request.user)
+    return _answered(request, form, None, lambda: services.create_asset(**form.given()))
+
+
+@guarded("assets:update")
+@require_http_methods(["GET", "POST"])
+def change_asset(request: HttpRequest, uid: UUID) -> HttpResponse:
+    row = get_object_or_404(Asset.objects.permitted(request.user, "assets:read").select_related("unit"), uid=uid)
+    check(request.user, "assets:update", row)
+    form = AssetForm(request.POST or None, request.user, row)
+
+    def change() -> Asset:
+        given = form.given()
+        if given["unit"] != row.unit:
+            check(request.user, "assets:create", Asset(unit=given["unit"]))
+        return services.change_asset(Asset.objects.get(pk=row.pk), **given)  # a refused change leaves `row` as it was
+
+    return _answered(request, form, row, change)
+
+
+def _answered(request: HttpRequest, form: AssetForm, row: Asset | None, save: Any) -> HttpResponse:
+    if request.method == "POST" and form.is_valid():
+        try:
+            saved = save()
+        except services.UnknownPlace as refusal:
+            form.add_error("location", refusal.detail)
+        except Refusal as refusal:
+            form.add_error(None, refusal.detail)
+        except ValidationError as error:
+            form.add_error(None, error.messages)
+        else:
+            messages.success(
+                request, f"{saved.name} is {'changed' if row else 'an asset now. Nothing of it was read yet'}."
+            )
+            return redirect("asset", saved.uid)
+    page = {"form": form, "asset": row}
+    return render(request, "scanning/asset_form.html", page, status=400 if form.errors else 200)
