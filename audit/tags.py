@@ -123,7 +123,7 @@ EVIDENCE = (
     ),
     Evidence(
         "Which systems there are",
-        ("scanning.asset",),
+        ("scanning.asset", "schedules.schedule"),
         {"ISO27001": ("A.5.9",), "PCI_DSS": ("12.5.1",)},
     ),
     Evidence(

@@ -21,6 +21,7 @@ import rbac.api
 import rbac.group_api
 import scanning.api
 import scanning.imports.api
+import scanning.schedules.api
 import scanning.tools.api
 import scanning.triage.api
 from opssight.kernel.errors import problem_json
@@ -35,6 +36,7 @@ for subject in (
     compliance.api,
     scanning.api,
     scanning.imports.api,
+    scanning.schedules.api,
     scanning.triage.api,
     scanning.tools.api,
     audit.sealing.api,

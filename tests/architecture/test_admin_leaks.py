@@ -38,6 +38,7 @@ from rbac.models import DenyRule, Role, RoleAssignment, Unit
 from rbac.services import assign_role, create_unit, root_unit, save_deny
 from scanning.imports.models import Import
 from scanning.models import Asset, Finding, Scan, Severity
+from scanning.schedules.models import Schedule
 from scanning.tools.models import Installation
 from scanning.triage.models import BulkAction, Comment, Decision
 from tests.conftest import enrolled, make_person, opened
@@ -182,6 +183,7 @@ MAKE: dict[str, Callable[[Unit], Model]] = {
     "compliance.control": control,
     "compliance.result": lambda unit: evaluate(control(unit)),
     "scanning.asset": asset,
+    "schedules.schedule": lambda unit: Schedule.objects.create(asset=asset(unit), next_at=timezone.now()),
     "scanning.assetusergrant": lambda unit: grant_on_object(person(unit), "assets:read", asset(unit), reason=unit.name),
     "scanning.assetgroupgrant": lambda unit: grant_on_object(
         Group.objects.create(name="Leads"),

@@ -181,6 +181,7 @@ def test_resources_and_their_actions():
         "roles": ("read", "create", "update"),
         "scanners": ("read", "install"),
         "scans": ("read", "create"),
+        "schedules": ("read", "create", "update", "delete"),
         "service-accounts": ("read", "create", "update"),
         "sessions": ("read", "revoke"),
         "tokens": ("read", "create", "revoke"),

@@ -105,6 +105,7 @@ def test_the_map_was_read():
         "grants",
         "imports",
         "scans",
+        "schedules",
     }
     assert {q.about for q in QUESTIONS if q.about} <= {*OWN, *resources}
     assert len(QUESTIONS) > 60
