@@ -139,7 +139,8 @@ EVIDENCE = (
         (
             "findings:raised", "findings:fixed", "findings:reopened", "findings:rerated", "findings:triaged",
             "findings:acceptance_asked", "findings:acceptance_refused", "findings:woken", "findings:withdrawn",
-            "findings:restored", "scanning.finding", "triage.decision",
+            "findings:restored", "findings:deadline_moved", "sla-policies:changed", "sla-policies:renewed",
+            "scanning.finding", "sla.slapolicy", "triage.decision",
         ),
         {"SOC2": ("CC7.1", "CC7.4"), "GDPR": ("32(1)(b)",), "ISO27001": ("A.8.8",), "PCI_DSS": ("6.3.3",)},
     ),

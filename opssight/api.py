@@ -21,6 +21,7 @@ import rbac.api
 import rbac.group_api
 import scanning.api
 import scanning.imports.api
+import scanning.sla.api
 import scanning.triage.api
 from opssight.kernel.errors import problem_json
 from opssight.kernel.guards import public
@@ -34,6 +35,7 @@ for subject in (
     compliance.api,
     scanning.api,
     scanning.imports.api,
+    scanning.sla.api,
     scanning.triage.api,
     audit.sealing.api,
     rbac.group_api,

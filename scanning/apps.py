@@ -20,6 +20,6 @@ class ScanningConfig(AppConfig):
         audited(
             Finding,
             plain=("scanner", "fingerprint", "rule", "title", "description", "confidence", "path", "help_url"),
-            ignore=("line", "code", "last_seen_at", "last_scan"),
+            ignore=("line", "code", "last_seen_at", "last_scan", "counted_from"),
             reads_too=True,
         )

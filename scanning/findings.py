@@ -17,8 +17,9 @@ from django.utils import timezone
 
 from opssight.kernel.events import bulk_record, bulk_write
 from scanning import events
-from scanning.models import Finding, Scan, Severity, Status, due_at
+from scanning.models import Finding, Scan, Severity, Status
 from scanning.reports.base import RawFinding
+from scanning.sla.services import Hours, due_at, hours_of
 
 FINGERPRINT_VERSION = 1
 BATCH = 500
@@ -79,7 +80,7 @@ def record(scan: Scan, found: Iterable[RawFinding]) -> Tally:
 
     What the tool was told to leave (`suppressed`) raises nothing and changes nothing; being there, it is not gone.
     """
-    now, tally = timezone.now(), Tally()
+    now, tally, hours = timezone.now(), Tally(), hours_of(scan.asset.unit_id)
     marked = iter(dict(fingerprints(scan.scanner, found)).items())
     while batch := dict(islice(marked, BATCH)):
         known = {
@@ -87,16 +88,16 @@ def record(scan: Scan, found: Iterable[RawFinding]) -> Tally:
             for finding in Finding.objects.filter(asset=scan.asset, scanner=scan.scanner, fingerprint__in=batch)
         }
         counted = {mark: raw for mark, raw in batch.items() if not raw.suppressed}
-        fresh = [_new(scan, mark, raw, now) for mark, raw in counted.items() if mark not in known]
+        fresh = [_new(scan, mark, raw, now, hours) for mark, raw in counted.items() if mark not in known]
         again = [(known[mark], raw) for mark, raw in counted.items() if mark in known]
         back = [finding for finding, _ in again if finding.status == Status.FIXED]
         was = {finding.pk: Before.of(finding) for finding, _ in again}
-        moved = [finding for finding, raw in again if _seen_again(finding, raw, now)]
+        moved = [finding for finding, raw in again if _seen_again(finding, raw, now, hours)]
         other = [finding for finding, _ in again if was[finding.pk] != Before.of(finding)]
         with bulk_write():
             Finding.objects.bulk_create(fresh)
             bulk_record(events.FINDING_RAISED, ((finding, _told(finding)) for finding in fresh))
-            Finding.objects.bulk_update(other, ["severity", "status", "due_at", "fixed_at"])
+            Finding.objects.bulk_update(other, ["severity", "status", "due_at", "counted_from", "fixed_at"])
             for event, changed in ((events.FINDING_REOPENED, back), (events.FINDING_RERATED, set(other) - set(back))):
                 bulk_record(event, [(finding, _difference(finding, was[finding.pk])) for finding in changed])
             Finding.objects.filter(pk__in=[f.pk for f in known.values()]).update(last_seen_at=now, last_scan=scan)
@@ -129,7 +130,7 @@ def close_missing(scan: Scan, files: Collection[str] | None = None) -> list[Befo
             last = batch[-1].pk
 
 
-def _new(scan: Scan, mark: str, raw: RawFinding, now: datetime) -> Finding:
+def _new(scan: Scan, mark: str, raw: RawFinding, now: datetime, hours: Hours) -> Finding:
     return Finding(
         asset=scan.asset,
         scanner=scan.scanner,
@@ -148,17 +149,18 @@ def _new(scan: Scan, mark: str, raw: RawFinding, now: datetime) -> Finding:
         last_seen_at=now,
         first_scan=scan,
         last_scan=scan,
-        due_at=due_at(raw.severity, now),
+        due_at=due_at(hours, raw.severity, now),
     )
 
 
-def _seen_again(finding: Finding, raw: RawFinding, now: datetime) -> bool:
+def _seen_again(finding: Finding, raw: RawFinding, now: datetime, hours: Hours) -> bool:
     """Bring it up to date; says whether its code moved or changed."""
     if finding.severity != raw.severity:  # another severity, another deadline, counted from when it became known
-        finding.severity, finding.due_at = raw.severity, due_at(raw.severity, now)
+        finding.severity, finding.due_at = raw.severity, due_at(hours, raw.severity, now)
+        finding.counted_from = now
     if finding.status == Status.FIXED:
         finding.status, finding.fixed_at = Status.OPEN, None
-        finding.due_at = due_at(raw.severity, now)
+        finding.due_at, finding.counted_from = due_at(hours, raw.severity, now), now
     place = finding.line, finding.code
     finding.line, finding.code = raw.line, storable(raw.code)
     return place != (finding.line, finding.code)

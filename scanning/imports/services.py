@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, BinaryIO
 
 from django.db import transaction
@@ -16,6 +17,7 @@ from scanning import findings, reports
 from scanning.imports import events
 from scanning.imports.models import Change, Import
 from scanning.models import Asset, Finding, Scan, ScanState, Status
+from scanning.sla.services import Hours, hours_of
 
 COUNTS = ("new", "same", "fixed", "reopened")
 BATCH = 500
@@ -166,7 +168,7 @@ def undo(row: Import, *, by: Any = None) -> Undone:
 
 
 def _restore(row: Import) -> tuple[int, int]:
-    restored = kept = 0
+    restored, kept, hours = 0, 0, hours_of(row.asset.unit_id)
     changes = row.changes.select_related("finding").order_by("pk")
     for start in range(0, changes.count(), BATCH):
         batch = list(changes[start : start + BATCH])
@@ -175,14 +177,21 @@ def _restore(row: Import) -> tuple[int, int]:
             finding = change.finding
             finding.status, finding.severity = change.status, change.severity
             finding.due_at, finding.fixed_at = change.due_at, change.fixed_at
+            finding.counted_from = _clock(change, hours)
         with bulk_write():
             told = [(change.finding, {"status": [change.became, change.status]}) for change in ours]
             bulk_record(events.FINDING_RESTORED, told)
             changed = [change.finding for change in ours]
-            Finding.objects.bulk_update(changed, ["status", "severity", "due_at", "fixed_at"])
+            Finding.objects.bulk_update(changed, ["status", "severity", "due_at", "counted_from", "fixed_at"])
         restored += len(ours)
         kept += len(batch) - len(ours)
     return restored, kept
+
+
+def _clock(change: Change, hours: Hours) -> datetime | None:
+    """When the clock of the deadline began that the finding had before."""
+    allowed = hours.get(change.severity)
+    return change.due_at - timedelta(hours=allowed) if change.due_at and allowed else None
 
 
 def _withdraw(scans: list[Scan]) -> tuple[int, int]:

@@ -9,7 +9,8 @@ from django.utils import timezone
 from opssight.kernel.access import check
 from opssight.kernel.actor import Actor, acting
 from opssight.kernel.errors import Refusal
-from scanning.models import Finding, Status, due_at
+from scanning.models import Finding, Status
+from scanning.sla.services import due_at, hours_of
 from scanning.triage import events
 from scanning.triage.models import Decision
 
@@ -86,8 +87,8 @@ def _set(finding: Finding, status: str, reason: str) -> None:
     finding.status = status
     finding.fixed_at = now if status == Status.FIXED else None
     if was not in _UNRESOLVED:  # it begins anew
-        finding.due_at = due_at(finding.severity, now)
-    finding.save(update_fields=["status", "fixed_at", "due_at"])
+        finding.due_at, finding.counted_from = due_at(hours_of(finding.asset.unit_id), finding.severity, now), now
+    finding.save(update_fields=["status", "fixed_at", "due_at", "counted_from"])
     events.FINDING_TRIAGED.emit(target=finding, was=was, now=status, reason=reason)
 
 
@@ -143,7 +144,8 @@ def _wake(pk: int) -> bool:
         return False  # decided otherwise in between
     decision.woken_at = timezone.now()
     decision.save(update_fields=["woken_at"])
-    finding.status, finding.due_at = Status.OPEN, due_at(finding.severity, decision.woken_at)
-    finding.save(update_fields=["status", "due_at"])
+    finding.status, finding.counted_from = Status.OPEN, decision.woken_at
+    finding.due_at = due_at(hours_of(finding.asset.unit_id), finding.severity, decision.woken_at)
+    finding.save(update_fields=["status", "due_at", "counted_from"])
     events.FINDING_WOKEN.emit(target=finding, accepted_until=str(decision.until))
     return True

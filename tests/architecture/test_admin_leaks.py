@@ -38,6 +38,7 @@ from rbac.models import DenyRule, Role, RoleAssignment, Unit
 from rbac.services import assign_role, create_unit, root_unit, save_deny
 from scanning.imports.models import Import
 from scanning.models import Asset, Finding, Scan, Severity
+from scanning.sla.models import SlaPolicy
 from scanning.triage.models import Decision
 from tests.conftest import enrolled, make_person, opened
 
@@ -183,6 +184,7 @@ MAKE: dict[str, Callable[[Unit], Model]] = {
     "imports.import": lambda unit: Import.objects.create(asset=asset(unit), digest="0" * 64),
     "scanning.finding": finding,
     "triage.decision": decision,
+    "sla.slapolicy": lambda unit: SlaPolicy.objects.create(unit=unit, critical=12),
 }
 PAGES = list(admin.site._registry.values())
 

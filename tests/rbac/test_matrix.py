@@ -98,6 +98,7 @@ def test_the_map_was_read():
         "grants",
         "imports",
         "scans",
+        "sla-policies",
     }
     assert {q.about for q in QUESTIONS if q.about} <= {*OWN, *resources}
     assert len(QUESTIONS) > 60
