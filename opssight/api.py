@@ -22,6 +22,7 @@ import rbac.group_api
 import scanning.api
 import scanning.imports.api
 import scanning.sla.api
+import scanning.tools.api
 import scanning.triage.api
 from opssight.kernel.errors import problem_json
 from opssight.kernel.guards import public
@@ -37,6 +38,7 @@ for subject in (
     scanning.imports.api,
     scanning.sla.api,
     scanning.triage.api,
+    scanning.tools.api,
     audit.sealing.api,
     rbac.group_api,
     rbac.api,

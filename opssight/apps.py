@@ -6,4 +6,4 @@ class OpsSightConfig(AppConfig):
 
     def ready(self) -> None:
         from opssight import celery  # noqa: F401  (makes the app the one that tasks are sent through)
-        from opssight.kernel import fieldkeys  # noqa: F401  (registers)
+        from opssight.kernel import database, fieldkeys  # noqa: F401  (registers)

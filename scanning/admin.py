@@ -59,9 +59,12 @@ class ScanAdmin(ReadOnly):
 class FindingAdmin(ReadOnly):
     resource = "findings"
     task = "Code and findings"
-    list_display = ["label", "severity", "title", "asset", "place", "status", "first_seen_at", "due_at"]
-    list_filter = ["status", "severity", "asset"]
+    list_display = [
+        "label", "severity", "title", "asset", "place", "package", "cvss", "is_known_exploited", "status", "owner",
+        "due_at",
+    ]  # fmt: skip
+    list_filter = ["status", "severity", "is_known_exploited", "asset"]
     console = "finding"
-    list_select_related = ["asset"]
-    search_fields = ["title", "rule", "path"]
+    list_select_related = ["asset", "owner"]
+    search_fields = ["title", "rule", "path", "package", "tags__word"]
     ordering = ["-severity", "id"]

@@ -1,4 +1,5 @@
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
 
 import django_filters
 from django.db.models import F, QuerySet
@@ -12,12 +13,15 @@ from rest_framework.response import Response
 
 from opssight.kernel.access import check
 from opssight.kernel.rest.bulk import BulkAnswer, BulkRequest, each
-from opssight.kernel.rest.filters import ChoiceIn, FilterSet, UidFilter, choices
+from opssight.kernel.rest.filters import ChoiceIn, FilterSet, UidFilter, YesNo, choices
 from opssight.kernel.rest.serializers import StrictModelSerializer, StrictSerializer, Text, uid
 from opssight.kernel.rest.views import List, Resource, Retrieve, Update, accepted, wait_for
 from rbac.models import Unit
 from scanning import services
+from scanning.detail import RATED
 from scanning.models import Asset, Finding, Scan, ScanState, Severity, Status
+from scanning.triage import ownership
+from scanning.triage.models import Tag
 
 
 class PermittedUnit(serializers.SlugRelatedField[Unit]):
@@ -74,15 +78,29 @@ class FindingSerializer(StrictModelSerializer):
     label = serializers.CharField(read_only=True)  # type: ignore[assignment]  # DRF's metaclass takes it
     first_scan = serializers.UUIDField(source="first_scan_uid", read_only=True)
     last_scan = serializers.UUIDField(source="last_scan_uid", read_only=True)
+    owner = serializers.UUIDField(source="owner_uid", read_only=True, allow_null=True)
+    tags = serializers.SlugRelatedField[Tag](slug_field="word", many=True, read_only=True)
+    aliases = serializers.ListField(child=serializers.CharField(), read_only=True)
+    cvss = serializers.FloatField(read_only=True, allow_null=True)
 
     class Meta:
         model = Finding
         fields = [
             "uid", "label", "asset", "scanner", "rule", "title", "description", "severity", "confidence", "cwe", "path",
-            "line", "code", "help_url", "fingerprint", "status", "first_seen_at", "last_seen_at", "first_scan",
-            "last_scan", "due_at", "fixed_at",
+            "line", "end_line", "code", "help_url", "fingerprint", "occurrences", "package", "package_version",
+            "fix_version", "aliases", "cvss", "cvss_vector", *RATED, "status", "first_seen_at", "last_seen_at",
+            "first_scan", "last_scan", "due_at", "fixed_at", "owner", "tags",
         ]  # fmt: skip
         read_only_fields = fields
+
+
+class NewOwner(StrictSerializer):
+    owner = serializers.UUIDField(allow_null=True, help_text="A person who may see it; null for nobody.")
+
+
+class TagChange(StrictSerializer):
+    add = serializers.ListField(child=Text(max_length=200), default=list, max_length=20)
+    remove = serializers.ListField(child=Text(max_length=200), default=list, max_length=20)
 
 
 class AssetFilter(FilterSet):
@@ -100,13 +118,34 @@ class ScanFilter(FilterSet):
 class FindingFilter(FilterSet):
     asset = UidFilter(field_name="asset__uid")
     scan = UidFilter(field_name="last_scan__uid")
+    raised_by = django_filters.UUIDFilter(method="new_in", help_text="New in this scan, or reopened by it.")
     scanner = django_filters.CharFilter()
     status = ChoiceIn(choices=choices(Status))
     severity = django_filters.BaseInFilter(method="by_severity")
     rule = django_filters.CharFilter()
     due_before = django_filters.IsoDateTimeFilter(field_name="due_at", lookup_expr="lt")
+    owner = django_filters.CharFilter(method="by_owner", help_text="A person's uid; `me`, or `none` for nobody's.")
+    tag = django_filters.BaseInFilter(
+        field_name="tags__word", method="by_tag", help_text="With one of these tags at least."
+    )
     seen_since = django_filters.IsoDateTimeFilter(field_name="last_seen_at", lookup_expr="gte")
+    cve = django_filters.CharFilter(field_name="rule", method="by_name", help_text="A CVE, a GHSA: a whole name.")
+    package = django_filters.CharFilter(lookup_expr="iexact")
+    kev = YesNo(field_name="is_known_exploited", help_text="On CISA's list; false: not on it, and that is known.")
+    epss_min = django_filters.NumberFilter(field_name="epss", lookup_expr="gte", min_value=0, max_value=1)
+    cvss_min = django_filters.NumberFilter(field_name="cvss", lookup_expr="gte", min_value=0, max_value=10)
+    has_fix = YesNo(
+        field_name="fix_version", method="by_fix", help_text="Whether its report names a version without it."
+    )
     q = django_filters.CharFilter(method="search")
+
+    def by_name(self, queryset: Any, name: str, text: str) -> QuerySet[Finding]:
+        found: QuerySet[Finding] = queryset.known_as(text)
+        return found
+
+    def by_fix(self, queryset: Any, name: str, there_is: bool) -> QuerySet[Finding]:
+        found: QuerySet[Finding] = queryset.with_fix(there_is)
+        return found
 
     def by_severity(self, queryset: QuerySet[Finding], name: str, words: list[str]) -> QuerySet[Finding]:
         known = {severity.word: severity for severity in Severity}
@@ -114,6 +153,22 @@ class FindingFilter(FilterSet):
         if unknown:
             raise serializers.ValidationError({name: f"is one or more of {', '.join(known)}."})
         return queryset.filter(severity__in=[known[word] for word in words])
+
+    def new_in(self, queryset: Any, name: str, uid: UUID) -> QuerySet[Finding]:
+        scan = Scan.objects.filter(uid=uid).first()
+        found: QuerySet[Finding] = queryset.raised_by(scan) if scan else queryset.none()
+        return found
+
+    def by_owner(self, queryset: Any, name: str, whose: str) -> QuerySet[Finding]:
+        if whose in ("me", "none"):
+            return cast("QuerySet[Finding]", queryset.owned_by(self.request.user if whose == "me" else None))
+        try:
+            return cast("QuerySet[Finding]", queryset.filter(owner__uid=UUID(whose)))
+        except ValueError:
+            raise serializers.ValidationError({name: "is a person's uid, me, or none."}) from None
+
+    def by_tag(self, queryset: Any, name: str, words: list[str]) -> QuerySet[Finding]:
+        return cast("QuerySet[Finding]", queryset.tagged(map(ownership.normal, words)))
 
     def search(self, queryset: Any, name: str, text: str) -> QuerySet[Finding]:
         found: QuerySet[Finding] = queryset.matching(text)
@@ -187,10 +242,36 @@ class FindingViewSet(Resource, List, Retrieve):
 
     @staticmethod
     def whole(rows: QuerySet[Finding]) -> QuerySet[Finding]:
-        """Three columns instead of three whole rows beside each finding."""
+        """Four columns instead of four whole rows beside each finding."""
         return rows.annotate(
-            asset_uid=F("asset__uid"), first_scan_uid=F("first_scan__uid"), last_scan_uid=F("last_scan__uid")
-        )
+            asset_uid=F("asset__uid"),
+            first_scan_uid=F("first_scan__uid"),
+            last_scan_uid=F("last_scan__uid"),
+            owner_uid=F("owner__uid"),
+        ).prefetch_related("tags")
+
+    @classmethod
+    def permission_for(cls, action: str) -> str:
+        return "findings:triage" if action in ("owner", "tags") else super().permission_for(action)
+
+    @extend_schema(request=NewOwner, responses=FindingSerializer)
+    @action(detail=True, methods=["post"])
+    def owner(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Make it somebody's, who must be able to see it, or nobody's."""
+        finding, asked = self.get_object(), NewOwner(data=request.data)
+        asked.is_valid(raise_exception=True)
+        uid = asked.validated_data["owner"]
+        ownership.assign(finding, uid and ownership.person(uid=uid), by=request.user)
+        return Response(self.get_serializer(self.get_object()).data)
+
+    @extend_schema(request=TagChange, responses=FindingSerializer)
+    @action(detail=True, methods=["post"])
+    def tags(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Put tags on, take others off. `Needs Review` and `needs-review` are the same."""
+        finding, asked = self.get_object(), TagChange(data=request.data)
+        asked.is_valid(raise_exception=True)
+        ownership.retag(finding, by=request.user, **asked.validated_data)
+        return Response(self.get_serializer(self.get_object()).data)
 
 
 routes = [("assets", AssetViewSet), ("scans", ScanViewSet), ("findings", FindingViewSet)]

@@ -7,6 +7,7 @@ class ScanningConfig(AppConfig):
     def ready(self) -> None:
         from audit.registry import audited
         from scanning import events, permissions  # noqa: F401  (registers)
+        from scanning.detail import RATED, TOLD
         from scanning.models import Asset, AssetGroupGrant, AssetUserGrant, Finding, Scan
 
         audited(Asset, plain=("name", "location"))
@@ -20,6 +21,7 @@ class ScanningConfig(AppConfig):
         audited(
             Finding,
             plain=("scanner", "fingerprint", "rule", "title", "description", "confidence", "path", "help_url"),
-            ignore=("line", "code", "last_seen_at", "last_scan", "counted_from"),
+            ignore=("line", "code", "last_seen_at", "last_scan", "counted_from", *TOLD, *RATED),
+            beside=("tags", "acceptance"),
             reads_too=True,
         )

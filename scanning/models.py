@@ -1,17 +1,21 @@
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self
 
 from django.conf import settings
-from django.db import models
+from django.db import connection, models
+from django.db.models.expressions import RawSQL
 from django.utils import timezone
 from guardian.managers import GroupObjectPermissionManager, UserObjectPermissionManager
 from guardian.models import GroupObjectPermissionBase, UserObjectPermissionBase
 
+from audit.models import AuditEntry
 from opssight.kernel.access import GuardedQuerySet
 from opssight.kernel.ids import new_uid
 from opssight.kernel.jobs import Job, State
 from opssight.kernel.validation import Line
 from rbac.models import DatedQuerySet, ObjectGrant, Unit
+from scanning.detail import Detail, advisory_name
 
 
 class Severity(models.IntegerChoices):
@@ -33,20 +37,7 @@ SOON = timedelta(days=3)  # a deadline this near is worth a look
 
 
 class AssetQuerySet(GuardedQuerySet["Asset"]):
-    def with_endings(self, *, at: datetime) -> Self:
-        """What runs that ended by `at` say of each: `completed_at` of the newest completed one, and `ended_at` and
-        `ended_as` of the newest of any state; None where there is none.
-
-        A run that is still going changes nothing: until it ends, the one before it speaks for the asset.
-        """
-        ended = Scan.objects.finished().filter(asset=models.OuterRef("pk"), finished_at__lte=at)
-        newest = ended.order_by("-finished_at", "-id")
-        completed = newest.filter(state=ScanState.COMPLETED)
-        return self.annotate(
-            completed_at=models.Subquery(completed.values("finished_at")[:1]),
-            ended_at=models.Subquery(newest.values("finished_at")[:1]),
-            ended_as=models.Subquery(newest.values("state")[:1]),
-        )
+    pass
 
 
 class Asset(models.Model):
@@ -129,7 +120,43 @@ class ScanState(models.TextChoices):
         return [cls.FAILED, cls.TIMED_OUT, cls.NOT_INSTALLED]
 
 
+# The tools that an asset has runs of, found by jumps along the index scan_latest, and of each the newest run that
+# ended: a few steps for each pair, however many runs there are. The run of an import that was taken back says nothing.
+NEWEST_ENDED = """
+WITH RECURSIVE pair (asset_id, scanner) AS (
+  SELECT a.id, (SELECT MIN(s.scanner) FROM scanning_scan s WHERE s.asset_id = a.id) FROM scanning_asset a {narrowed}
+  UNION ALL
+  SELECT p.asset_id,
+    (SELECT MIN(s.scanner) FROM scanning_scan s WHERE s.asset_id = p.asset_id AND s.scanner > p.scanner)
+  FROM pair p WHERE p.scanner IS NOT NULL
+)
+SELECT (
+  SELECT s.id FROM scanning_scan s
+  WHERE s.asset_id = p.asset_id AND s.scanner = p.scanner AND s.finished_at <= %s
+    AND s.state NOT IN ('queued', 'running') AND NOT (s.trigger = 'import' AND s.state = 'failed')
+  ORDER BY s.id DESC LIMIT 1
+)
+FROM pair p WHERE p.scanner IS NOT NULL
+"""
+
+
 class ScanQuerySet(GuardedQuerySet["Scan"]):
+    def standing(self) -> Self:
+        """All but those of imports that were taken back."""
+        return self.exclude(trigger=Scan.Trigger.IMPORT, state=ScanState.FAILED)
+
+    def newest_ended(self, *, at: datetime, assets: Iterable[int] | None = None) -> Self:
+        """Of each tool on each asset (or on those with these ids) the newest run that ended by `at`, and in
+        `completed_at` when the newest completed one did. A run that is still going changes nothing: until it ends, the
+        one before it speaks for the asset."""
+        ids = "" if assets is None else ",".join(str(int(pk)) for pk in assets) or "NULL"
+        narrowed = f"WHERE a.id IN ({ids})" if ids else ""
+        moment = connection.ops.adapt_datetimefield_value(at)
+        newest = RawSQL(NEWEST_ENDED.format(narrowed=narrowed), [moment])  # noqa: S611  (nothing but numbers)
+        same = Scan.objects.filter(asset=models.OuterRef("asset"), scanner=models.OuterRef("scanner"))
+        completed = same.filter(state=ScanState.COMPLETED, finished_at__lte=at).order_by("-id")
+        return self.filter(pk__in=newest).annotate(completed_at=models.Subquery(completed.values("finished_at")[:1]))
+
     def unfinished(self) -> Self:
         return self.filter(state__in=[ScanState.QUEUED, ScanState.RUNNING])
 
@@ -178,6 +205,7 @@ class Scan(Job):
         indexes = [
             models.Index(fields=["asset", "scanner", "-id"], name="scan_latest"),
             models.Index(fields=["asset", "-finished_at", "-id"], name="scan_ended"),
+            models.Index(fields=["asset"], name="scan_unfinished", condition=models.Q(state__in=["queued", "running"])),
         ]
 
     def __str__(self) -> str:
@@ -197,6 +225,20 @@ class Scan(Job):
         """It did its work, but too long ago to say how the asset is now."""
         done = self.state in (ScanState.COMPLETED, ScanState.COMPLETED_WITH_ERRORS)
         return bool(done and self.finished_at and self.finished_at < timezone.now() - FRESH_FOR)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it says how the asset is: not where it goes on, failed, missed files or is too old."""
+        return self.state == ScanState.COMPLETED and not self.is_stale
+
+    @property
+    def trouble(self) -> int:
+        """How far it is from clean, which is 0; an asset stands as the worst of its tools does."""
+        if self.state in ScanState.failures():
+            return 4
+        if self.state == ScanState.COMPLETED_WITH_ERRORS:
+            return 3
+        return 2 if self.is_stale else int(self.total > 0)
 
     @property
     def duration(self) -> timedelta | None:
@@ -232,20 +274,54 @@ class FindingQuerySet(GuardedQuerySet["Finding"]):
     def due_soon(self, *, at: datetime) -> Self:
         return self.unresolved().filter(due_at__gte=at, due_at__lt=at + SOON)
 
+    def owned_by(self, user: Any) -> Self:
+        """Of one person; of nobody for None."""
+        return self.filter(owner=user)
+
+    def tagged(self, words: Iterable[str]) -> Self:
+        """With one of them at least."""
+        return self.filter(pk__in=Finding.objects.filter(tags__word__in=list(words)).values("pk"))
+
     def fixed_since(self, at: datetime) -> Self:
         return self.filter(status=Status.FIXED, fixed_at__gte=at)
 
+    def raised_by(self, scan: "Scan") -> Self:
+        """New in this run, or reopened in its time: as many as it counted, or more where another run was at work.
+
+        The trail knows when a finding was reopened; the row, only how it stands.
+        """
+        of_its_tool = self.filter(asset=scan.asset_id, scanner=scan.scanner)
+        if not scan.reopened and scan.attempts < 2:  # a second attempt counts what the first reopened as the same
+            return of_its_tool.filter(first_scan=scan)
+        told = AuditEntry.objects.filter(
+            event="findings:reopened", timestamp__gte=scan.started_at, timestamp__lte=scan.finished_at or timezone.now()
+        )
+        return of_its_tool.filter(models.Q(first_scan=scan) | models.Q(pk__in=told.values("object_id")))
+
+    def known_as(self, name: str) -> Self:
+        """Those that a report knows by this CVE, GHSA, …, whichever of its names that is."""
+        return self.filter(pk__in=FindingAlias.objects.filter(name=name.strip().upper()).values("finding"))
+
+    def with_fix(self, there_is: bool) -> Self:
+        """Those whose report names a version without the fault, or those whose report names none."""
+        return self.exclude(fix_version="") if there_is else self.filter(fix_version="")
+
     def matching(self, text: str) -> Self:
-        """Title, rule, path, or the label F-123."""
+        """Title, rule, path, package, or the label F-123. The whole name of an advisory finds what has it, and no more:
+        CVE-2021-4422 is not CVE-2021-44228."""
+        if advisory_name(text):
+            return self.known_as(text)
         label = text.removeprefix("F-").removeprefix("f-")
         number = models.Q(pk=int(label)) if label.isascii() and label.isdigit() and len(label) < 19 else models.Q()
         if number and label != text:
             return self.filter(number)
-        words = models.Q(title__icontains=text) | models.Q(rule__icontains=text) | models.Q(path__icontains=text)
+        words = models.Q()
+        for name in ("title", "rule", "path", "package"):
+            words |= models.Q(**{f"{name}__icontains": text})
         return self.filter(words | number if number else words)
 
 
-class Finding(models.Model):
+class Finding(Detail):
     """One weakness of one asset, for as long as the scanner's fingerprint of it stays the same."""
 
     uid = models.UUIDField(default=new_uid, unique=True, editable=False)
@@ -271,6 +347,9 @@ class Finding(models.Model):
     # When its clock began anew: it was opened again, or rated otherwise. None: when it was first seen.
     counted_from = models.DateTimeField(null=True, blank=True, editable=False)
     fixed_at = models.DateTimeField(null=True, blank=True)
+    owner: Any = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
 
     objects = FindingQuerySet.as_manager()
 
@@ -289,6 +368,7 @@ class Finding(models.Model):
             models.Index(
                 fields=["due_at"], name="finding_due", condition=models.Q(status__in=["open", "triaged", "in_progress"])
             ),
+            models.Index(fields=["id"], name="finding_exploited", condition=models.Q(is_known_exploited=True)),
             models.Index(fields=["first_seen_at", "status", "asset"], name="finding_arrived"),
             models.Index(
                 fields=["fixed_at", "status", "asset", "severity", "due_at"],
@@ -329,3 +409,17 @@ class Finding(models.Model):
         from django.urls import reverse
 
         return reverse("finding", args=[self.uid])
+
+
+class FindingAlias(models.Model):
+    """`aliases` of a finding in upper case, one a row: the index that finds it by each, on both databases."""
+
+    finding = models.ForeignKey(Finding, on_delete=models.CASCADE, related_name="names")
+    name = models.CharField(max_length=100)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["name", "finding"], name="one_alias_per_finding")]
+
+    def __str__(self) -> str:
+        return self.name

@@ -7,7 +7,7 @@ from typing import Any
 from django.db.models import Q
 
 from compliance.checks.base import Evaluation, Row, control_test, moment, some, unknown
-from scanning.models import Asset, Finding, ScanState, Severity
+from scanning.models import Asset, Finding, Scan, ScanState, Severity
 
 NO_ASSETS = "There are no assets, so there is nothing to test. Add what you run, and scan it."
 
@@ -16,27 +16,50 @@ NO_ASSETS = "There are no assets, so there is nothing to test. Add what you run,
 def every_asset_was_scanned_in_time(params: dict[str, Any], at: datetime) -> Evaluation:
     hours: int = params["within_hours"]
     since = at - timedelta(hours=hours)
-    rows = [_scanned(asset, since) for asset in Asset.objects.with_endings(at=at).order_by("name")]
+    runs = _newest_runs(at)
+    rows = [_scanned(asset, runs[asset.pk], since) for asset in Asset.objects.order_by("name")]
     if not rows:
         return unknown(NO_ASSETS)
     late = sum(row.failed for row in rows)
     if late:
         return Evaluation(
             rows,
-            f"{late} of {len(rows)} assets without a completed scan in the last {hours} hours. Scan them; "
-            "a scan that failed or completed with errors does not count.",
+            f"{late} of {len(rows)} assets without a completed scan in the last {hours} hours. Scan them, with every "
+            "tool that is in use there; a scan that failed or completed with errors does not count.",
         )
-    return Evaluation(rows, f"Every asset has a completed scan of the last {hours} hours, {len(rows)} of {len(rows)}.")
+    return Evaluation(
+        rows,
+        f"Every asset has a completed scan of the last {hours} hours by every tool in use there, "
+        f"{len(rows)} of {len(rows)}.",
+    )
 
 
-def _scanned(asset: Any, since: datetime) -> Row:
-    completed = asset.completed_at
-    detail = f"Last completed scan {moment(completed)}" if completed else "No completed scan"
-    if asset.ended_as is None:
-        detail = "Never scanned"
-    elif asset.ended_as != ScanState.COMPLETED:
-        detail += f"; the latest, {moment(asset.ended_at)}, {_as_word(asset)}"
-    return Row.of(asset, failed=completed is None or completed < since, detail=f"{detail}.", label=asset.name)
+def _newest_runs(at: datetime) -> dict[int, list[Any]]:
+    """The newest ended run of each tool, by asset; an asset is known as far as every tool that it uses says so."""
+    by_asset: dict[int, list[Any]] = defaultdict(list)
+    for run in Scan.objects.newest_ended(at=at).order_by("scanner"):
+        by_asset[run.asset_id].append(run)
+    return by_asset
+
+
+def _scanned(asset: Asset, runs: list[Any], since: datetime) -> Row:
+    if not runs:
+        return Row.of(asset, failed=True, detail="Never scanned.", label=asset.name)
+    late = [run for run in runs if run.completed_at is None or run.completed_at < since]
+    worth_telling = [run for run in runs if run in late or run.state != ScanState.COMPLETED]
+    told = worth_telling or [min(runs, key=lambda run: run.completed_at)]
+    if len(runs) == 1:
+        detail = _last(runs[0])[0].upper() + _last(runs[0])[1:]
+    else:
+        detail = "; ".join(f"{run.scanner}: {_last(run)}" for run in told)
+    return Row.of(asset, failed=bool(late), detail=f"{detail}.", label=asset.name)
+
+
+def _last(run: Any) -> str:
+    told = f"last completed scan {moment(run.completed_at)}" if run.completed_at else "no completed scan"
+    if run.state != ScanState.COMPLETED:
+        told += f"; the latest, {moment(run.finished_at)}, {_as_word(run)}"
+    return told
 
 
 @control_test("vuln.sla.critical")
@@ -44,15 +67,16 @@ def no_critical_finding_is_past_its_deadline(params: dict[str, Any], at: datetim
     """What a scan doesn't report any more is fixed only by a completed one, so the others say nothing of deadlines."""
     hours: int = params["fresh_hours"]
     since = at - timedelta(hours=hours)
-    assets: list[Any] = list(Asset.objects.with_endings(at=at).order_by("name"))
-    fresh = [asset for asset in assets if _is_known(asset, since)]
-    left_out = [f"{asset.name} ({_why_left_out(asset)})" for asset in assets if not _is_known(asset, since)]
+    runs, assets = _newest_runs(at), list(Asset.objects.order_by("name"))
+    why = {asset.pk: _why_left_out(runs[asset.pk], since) for asset in assets}
+    fresh = [asset for asset in assets if not why[asset.pk]]
+    left_out = [f"{asset.name} ({why[asset.pk]})" for asset in assets if why[asset.pk]]
     if not assets:
         return unknown(NO_ASSETS)
     if not fresh:
         return unknown(
-            f"No asset's latest scan is completed and at most {hours} hours old, so nothing is known of critical "
-            f"findings now. Scan them: {some(left_out)}."
+            f"On no asset the latest scan of every tool is completed and at most {hours} hours old, so nothing is "
+            f"known of critical findings now. Scan them: {some(left_out)}."
         )
     overdue = _overdue(at)
     rows = [_in_time(asset, overdue[asset.pk]) for asset in fresh]
@@ -67,10 +91,6 @@ def no_critical_finding_is_past_its_deadline(params: dict[str, Any], at: datetim
     return Evaluation(rows, reason)
 
 
-def _is_known(asset: Any, since: datetime) -> bool:
-    return asset.ended_as == ScanState.COMPLETED and bool(asset.ended_at >= since)
-
-
 def _overdue(at: datetime) -> dict[int, list[Finding]]:
     """Critical findings that should be fixed by now, by asset. One without a deadline can't be shown to be in time."""
     late = Finding.objects.unresolved().filter(Q(due_at__lt=at) | Q(due_at=None), severity=Severity.CRITICAL)
@@ -80,25 +100,30 @@ def _overdue(at: datetime) -> dict[int, list[Finding]]:
     return by_asset
 
 
-def _in_time(asset: Any, late: list[Finding]) -> Row:
+def _in_time(asset: Asset, late: list[Finding]) -> Row:
     told = some([f"{f.label} (due {moment(f.due_at)})" if f.due_at else f"{f.label} (no deadline)" for f in late])
     detail = f"{len(late)} past the deadline: {told}." if late else "No critical finding past its deadline."
     return Row.of(asset, failed=bool(late), detail=detail, label=asset.name)
 
 
-def _why_left_out(asset: Any) -> str:
-    if asset.ended_as is None:
+def _why_left_out(runs: list[Any], since: datetime) -> str:
+    """Why nothing is known of an asset now: the first of its tools that can't say; "" where all can."""
+    if not runs:
         return "never scanned"
-    if asset.ended_as != ScanState.COMPLETED:
-        return f"the latest scan {_as_word(asset)}"
-    return f"stale, scanned {moment(asset.ended_at)}"
+    for run in runs:
+        by = f" by {run.scanner}" if len(runs) > 1 else ""
+        if run.state != ScanState.COMPLETED:
+            return f"the latest scan{by} {_as_word(run)}"
+        if run.finished_at < since:
+            return f"stale, scanned{by} {moment(run.finished_at)}"
+    return ""
 
 
-def _as_word(asset: Any) -> str:
-    """How the latest scan ended, as the verb of a sentence."""
+def _as_word(run: Any) -> str:
+    """How a scan ended, as the verb of a sentence."""
     return {
         ScanState.COMPLETED_WITH_ERRORS: "completed with errors",
         ScanState.FAILED: "failed",
         ScanState.TIMED_OUT: "timed out",
         ScanState.NOT_INSTALLED: "found no scanner installed",
-    }[asset.ended_as]
+    }[run.state]

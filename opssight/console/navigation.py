@@ -19,9 +19,13 @@ PLACES = {
     "overview": "overview",
     "findings": "findings",
     "finding": "findings",
+    "decide": "findings",
+    "bulk-actions": "findings",
+    "edit-comment": "findings",
     "scans": "findings",
     "scan": "findings",
     "scan-progress": "findings",
+    "scanners": "findings",
     "controls": "controls",
     "control": "controls",
     "trail": "trail",
@@ -44,6 +48,7 @@ ASKS = {
     "findings": "findings:read",
     "scans": "scans:read",
     "scan": "scans:create",
+    "tools": "scanners:read",
     "controls": "controls:read",
     "trail": "trail:read",
     "report": "trail:report",
@@ -70,6 +75,7 @@ class Shell:
     findings: bool = False
     scans: bool = False
     scan: bool = False
+    tools: bool = False
     controls: bool = False
     trail: bool = False
     report: bool = False

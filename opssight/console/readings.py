@@ -1,5 +1,6 @@
 """The figures of the overview, and why a list is empty. Each figure links to exactly the rows it counts."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,6 +9,7 @@ from urllib.parse import urlencode
 
 from django.db.models import Case, Count, IntegerField, When
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts.mfa.services import enrolled
 from accounts.models import User
@@ -155,32 +157,50 @@ def deadlines(user: Any, *, at: datetime) -> list[dict[Severity, int]]:
 
 @dataclass(frozen=True)
 class Standing:
-    """An asset with its latest run (None: never scanned, or `is_hidden`) and how many findings wait."""
+    """An asset as the worst of its tools leaves it, and how many findings wait.
+
+    `runs` holds the newest ended run of each tool, worst first; `going` is one under way.
+    """
 
     asset: Asset
-    scan: Scan | None
+    runs: list[Scan]
+    going: Scan | None
     unresolved: int
-    is_hidden: bool = False  # there was a run, which this person may not see
+    is_hidden: bool = False  # this person may not see the runs of this asset
+
+    @property
+    def scan(self) -> Scan | None:
+        """What to show of it: what runs now, else the worst. None: never scanned, or `is_hidden`."""
+        return self.going or (self.runs[0] if self.runs else None)
 
     @property
     def is_known(self) -> bool:
-        """Whether its latest run says how it is: not one that never was, failed, missed files or is too old."""
-        return self.scan is not None and self.scan.state == ScanState.COMPLETED and not self.scan.is_stale
+        """Whether every tool's run says how it is: none that failed, missed files or is too old."""
+        return bool(self.runs) and self.going is None and all(run.is_known for run in self.runs)
 
     @property
     def is_running(self) -> bool:
-        return self.scan is not None and not self.scan.is_finished
+        return self.going is not None
+
+    @property
+    def culprit(self) -> str:
+        """The tool that keeps it from being known, where others can be mistaken for it."""
+        return self.runs[0].scanner if len(self.runs) > 1 and not self.going and not self.is_known else ""
 
 
 def standings(user: Any, limit: int = 200) -> list[Standing]:
-    """Two queries: the assets, and their latest runs. What is not known comes first, then most findings."""
-    assets = list(with_standing(Asset.objects.permitted(user, "assets:read"))[:limit])
-    latest: list[int | None] = [asset.latest_scan for asset in assets]  # type: ignore[attr-defined]
-    runs = Scan.objects.permitted(user, "scans:read").in_bulk([pk for pk in latest if pk])
-    found = [
-        Standing(asset, runs.get(pk or 0), asset.unresolved, bool(pk) and pk not in runs)  # type: ignore[attr-defined]
-        for asset, pk in zip(assets, latest, strict=True)
-    ]
+    """Three queries: assets, newest runs, those that go on. What is not known comes first, then most findings."""
+    assets: list[Any] = list(with_standing(Asset.objects.permitted(user, "assets:read"))[:limit])
+    ids, runs = [asset.pk for asset in assets], Scan.objects.permitted(user, "scans:read")
+    ended: dict[int, list[Scan]] = defaultdict(list)
+    for run in runs.newest_ended(at=timezone.now(), assets=ids):
+        ended[run.asset_id].append(run)
+    going = {run.asset_id: run for run in runs.unfinished().filter(asset__in=ids)}
+    found = []
+    for asset in assets:
+        mine = sorted(ended[asset.pk], key=lambda run: (-run.trouble, run.scanner))
+        hidden = asset.was_scanned and not mine and asset.pk not in going
+        found.append(Standing(asset, mine, going.get(asset.pk), asset.unresolved, hidden))
     return sorted(found, key=lambda one: one.is_known)
 
 
@@ -203,11 +223,11 @@ def emptiness(user: Any, known: list[Standing]) -> Emptiness:
     for permission in ("assets:read", "scans:read"):
         if not decide(user, permission).allowed:
             return Emptiness("hidden", known, missing=permission)
-    runs = [one.scan for one in known if one.scan]
     if any(one.is_running for one in known):
         return Emptiness("running", known)
-    if not runs and not any(one.is_hidden for one in known):
+    if not any(one.scan or one.is_hidden for one in known):
         return Emptiness("never", known)
     if not all(one.is_known for one in known):
         return Emptiness("unknown", known)
-    return Emptiness("clean", known, files=sum(run.files_read for run in runs))
+    # Tools read the same files; how many there are, the one that read most of an asset says best.
+    return Emptiness("clean", known, files=sum(max(run.files_read for run in one.runs) for one in known))

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
-from django.db.models import Count, OuterRef, QuerySet, Subquery, Sum
+from django.db.models import Count, Exists, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 
 from scanning.counts import triggers
@@ -67,12 +67,11 @@ def year(user: Any, today: date, *, now: Mapping[Severity, int] | None = None) -
 
 
 def with_standing(assets: QuerySet[Asset]) -> QuerySet[Asset]:
-    """Each with `latest_scan` (an id; None: never scanned) and its number of `unresolved` findings, most first."""
-    latest = Scan.objects.filter(asset=OuterRef("pk")).order_by("-id").values("pk")[:1]
+    """Each with `was_scanned` and its number of `unresolved` findings, most first."""
     found = StateCount.objects.filter(asset=OuterRef("pk"), status__in=Status.unresolved()).order_by().values("asset")
     counted = found.annotate(total=Sum("n")).values("total")
     return assets.annotate(
-        latest_scan=Subquery(latest),
+        was_scanned=Exists(Scan.objects.standing().filter(asset=OuterRef("pk"))),
         unresolved=Coalesce(Subquery(counted), 0),
     ).order_by("-unresolved", "name")
 

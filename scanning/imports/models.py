@@ -1,6 +1,7 @@
 """Reports that were made elsewhere. Each run in one is a scan of the asset; what it changed can be taken back."""
 
 from django.conf import settings
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.utils import timezone
 
@@ -38,7 +39,10 @@ class Import(models.Model):
 
 
 class Change(models.Model):
-    """How a finding was before an import gave it another state, and which one that was."""
+    """How a finding was before an import gave it another state or detail, and which state that was.
+
+    `detail` holds the fields that the report filled otherwise, as they were.
+    """
 
     imported = models.ForeignKey(Import, on_delete=models.CASCADE, related_name="changes")
     finding = models.ForeignKey(Finding, on_delete=models.CASCADE, related_name="+")
@@ -47,6 +51,7 @@ class Change(models.Model):
     due_at = models.DateTimeField(null=True)
     fixed_at = models.DateTimeField(null=True)
     became = models.CharField(max_length=16, choices=Status)
+    detail = models.JSONField(default=dict, encoder=DjangoJSONEncoder)
 
     class Meta:
         default_permissions = ()

@@ -2,11 +2,12 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, BinaryIO
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from opssight.kernel.access import check
@@ -14,14 +15,20 @@ from opssight.kernel.errors import Refusal
 from opssight.kernel.events import bulk_record, bulk_write
 from scanning import events as scan_events
 from scanning import findings, reports
+from scanning.advisories.rating import rate
+from scanning.detail import RATED
 from scanning.imports import events
 from scanning.imports.models import Change, Import
-from scanning.models import Asset, Finding, Scan, ScanState, Status
+from scanning.models import Asset, Finding, Scan, ScanState, Severity, Status
 from scanning.sla.services import Hours, hours_of
+from scanning.triage import services as triage
+from scanning.triage.models import Decision
 
 COUNTS = ("new", "same", "fixed", "reopened")
 BATCH = 500
 CHUNK = 1 << 20
+MAX_TOLD = 1000  # findings that the answer to a trial lists
+TOLD_OF_RAISED = ("scanner", "rule", "title", "severity", "path", "line", "cwe", "help_url", "fingerprint")
 
 
 NOTHING_READ = (
@@ -41,10 +48,14 @@ class NotUndone(Refusal):
 
 @dataclass(frozen=True)
 class Diff:
-    """What a report came to, or would: findings by what became of them. `row` is None after a trial."""
+    """What a report came to, or would: findings by what became of them.
+
+    After a trial `row` is None, and `raised` holds what would be new or reopened, most severe first, cut at MAX_TOLD.
+    """
 
     row: Import | None
     scans: list[Scan]
+    raised: list[dict[str, Any]] = field(default_factory=list)
 
     def counts(self) -> dict[str, int]:
         return {name: sum(getattr(scan, name) for scan in self.scans) for name in COUNTS}
@@ -77,9 +88,17 @@ def import_report(
         raise Unusable(str(error)) from None
     with transaction.atomic():
         scans = _take(row, runs)
-        if dry_run:
-            transaction.set_rollback(True)
-    return Diff(None if dry_run else row, scans)
+        if not dry_run:
+            return Diff(row, scans)
+        raised = _raised(row, scans)
+        transaction.set_rollback(True)
+    return Diff(None, scans, raised)
+
+
+def _raised(row: Import, scans: list[Scan]) -> list[dict[str, Any]]:
+    reopened = row.changes.filter(status=Status.FIXED, became=Status.OPEN).values("finding")
+    rows = Finding.objects.filter(Q(first_scan__in=scans) | Q(pk__in=reopened)).order_by("-severity", "path", "pk")
+    return [{**told, "severity": Severity(told["severity"]).word} for told in rows.values(*TOLD_OF_RAISED)[:MAX_TOLD]]
 
 
 def _digest(file: BinaryIO) -> str:
@@ -131,7 +150,7 @@ def _remember(row: Import, before: list[findings.Before]) -> None:
         (
             Change(
                 imported=row, finding_id=was.finding, status=was.status, severity=was.severity, due_at=was.due_at,
-                fixed_at=was.fixed_at, became=was.became,
+                fixed_at=was.fixed_at, became=was.became, detail=was.detail,
             )
             for was in before
         ),
@@ -155,7 +174,7 @@ def undo(row: Import, *, by: Any = None) -> Undone:
     if row.undone_at is not None:
         raise NotUndone(f"This import was undone on {row.undone_at:%Y-%m-%d %H:%M} UTC.")
     scans = list(row.scans.all())
-    restored, kept = _restore(row)
+    restored, kept = _restore(row, scans)
     withdrawn, seen = _withdraw(scans)
     for scan in scans:
         scan.state, scan.reason = ScanState.FAILED, "This import was undone: it says nothing any more."
@@ -167,24 +186,30 @@ def undo(row: Import, *, by: Any = None) -> Undone:
     return done
 
 
-def _restore(row: Import) -> tuple[int, int]:
+def _restore(row: Import, scans: list[Scan]) -> tuple[int, int]:
     restored, kept, hours = 0, 0, hours_of(row.asset.unit_id)
+    ids = {scan.pk for scan in scans}
     changes = row.changes.select_related("finding").order_by("pk")
     for start in range(0, changes.count(), BATCH):
         batch = list(changes[start : start + BATCH])
         ours = [change for change in batch if change.finding.status == change.became]
-        for change in ours:
+        told = [change for change in ours if _state(change) != _state(change.finding)]
+        for change in told:
             finding = change.finding
             finding.status, finding.severity = change.status, change.severity
             finding.due_at, finding.fixed_at = change.due_at, change.fixed_at
             finding.counted_from = _clock(change, hours)
         with bulk_write():
-            told = [(change.finding, {"status": [change.became, change.status]}) for change in ours]
-            bulk_record(events.FINDING_RESTORED, told)
-            changed = [change.finding for change in ours]
-            Finding.objects.bulk_update(changed, ["status", "severity", "due_at", "counted_from", "fixed_at"])
-        restored += len(ours)
-        kept += len(batch) - len(ours)
+            news = [(change.finding, {"status": [change.became, change.status]}) for change in told]
+            bulk_record(scan_events.FINDING_RESTORED, news)
+            rows = [change.finding for change in told]
+            Finding.objects.bulk_update(rows, ["status", "severity", "due_at", "counted_from", "fixed_at"])
+        # What a later run has told of it stands, whatever became of its state.
+        retold = [change for change in batch if change.detail and change.finding.last_scan_id in ids]
+        _restore_detail(retold)
+        changed = {change.pk for change in (*told, *retold)}
+        restored += len(changed)
+        kept += len(batch) - len(changed)
     return restored, kept
 
 
@@ -194,11 +219,32 @@ def _clock(change: Change, hours: Hours) -> datetime | None:
     return change.due_at - timedelta(hours=allowed) if change.due_at and allowed else None
 
 
+def _state(row: Change | Finding) -> tuple[object, ...]:
+    return row.status, row.severity, row.due_at, row.fixed_at
+
+
+def _restore_detail(changes: list[Change]) -> None:
+    if not changes:
+        return
+    for change in changes:
+        for name, value in change.detail.items():
+            setattr(change.finding, name, value)
+    rows = [change.finding for change in changes]
+    fields = {name for change in changes for name in change.detail}
+    if renamed := [change.finding for change in changes if "aliases" in change.detail]:
+        findings.name_again(renamed)
+        rate(renamed)
+        fields |= set(RATED)
+    Finding.objects.bulk_update(rows, sorted(fields))
+
+
 def _withdraw(scans: list[Scan]) -> tuple[int, int]:
     """Findings that these scans alone have seen and nobody has decided on go; the others stay."""
     raised = Finding.objects.filter(first_scan__in=scans)
     alone, withdrawn = raised.filter(last_scan__in=scans, status=Status.OPEN), 0
     while batch := list(alone.order_by("pk")[:BATCH]):
+        waiting = Decision.objects.waiting().filter(finding__in=batch).select_related("finding", "decided_by")
+        triage.close(list(waiting), "The import that brought the finding was undone.")
         with bulk_write():
             bulk_record(events.FINDING_WITHDRAWN, [(finding, {"status": [finding.status, None]}) for finding in batch])
             Finding.objects.filter(pk__in=[finding.pk for finding in batch]).delete()

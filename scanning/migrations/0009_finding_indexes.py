@@ -6,7 +6,7 @@ import django.db.models.deletion
 from django.db import DatabaseError, migrations, models, transaction
 
 log = logging.getLogger("opssight.scanning")
-TEXTS = ", ".join(f"UPPER({column}::text) gin_trgm_ops" for column in ("title", "rule", "path"))
+TEXTS = ", ".join(f"UPPER({column}::text) gin_trgm_ops" for column in ("title", "rule", "path", "package"))
 
 
 def add_search(apps, schema_editor):
@@ -29,7 +29,7 @@ def remove_search(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('scanning', '0005_imports'),
+        ('scanning', '0008_targets'),
     ]
 
     operations = [

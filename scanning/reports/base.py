@@ -43,6 +43,7 @@ class RawFinding:
     fix_version: str = ""
     identity: str = ""  # what it is known by where that is not its code: a dependency, a secret, the tool's own mark
     suppressed: str = ""  # why the tool was told to leave it, "" where it was not
+    occurrences: int = 1  # how often the report says it of this place
 
 
 @dataclass(frozen=True)

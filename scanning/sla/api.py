@@ -84,7 +84,7 @@ class SlaPolicyViewSet(Writes, Delete):
         unit = Unit.objects.filter(uid=asked.validated_data["unit"]).first()
         if unit is None or not decide(request.user, "sla-policies:read", SlaPolicy(unit=unit)).allowed:
             raise Http404
-        policy = services.policy_of(unit.pk)
+        policy = services.policies_in([unit.pk])[unit.pk]
         hours = policy.hours() if policy else services.BUILT_IN
         told = {word: hours[severity] for severity, word in enumerate(WORDS)}
         return Response(InForce({"unit": unit.uid, "set_at": policy and policy.unit.uid, **told}).data)

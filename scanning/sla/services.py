@@ -1,6 +1,6 @@
 """Which deadline holds in a unit, and changing that."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -18,17 +18,25 @@ class PolicyExists(Refusal):
     status = 409
 
 
-def policy_of(unit: int) -> SlaPolicy | None:
-    """The policy in force in the unit of this id: its own, or that of the nearest unit above that has one."""
-    above = list(UnitPath.objects.filter(descendant=unit).order_by("depth").values_list("ancestor", flat=True))
-    found = {policy.unit_id: policy for policy in SlaPolicy.objects.filter(unit__in=above).select_related("unit")}
-    return next((found[ancestor] for ancestor in above if ancestor in found), None)
+def policies_in(units: Iterable[int]) -> dict[int, SlaPolicy | None]:
+    """The policy in force in each unit: its own, or that of the nearest unit above that has one. Two queries."""
+    wanted = dict.fromkeys(units)
+    paths = UnitPath.objects.filter(descendant__in=wanted).order_by("-depth").values_list("descendant", "ancestor")
+    policies = {policy.unit_id: policy for policy in SlaPolicy.objects.select_related("unit")}
+    nearest: dict[int, SlaPolicy | None] = dict.fromkeys(wanted)
+    for unit, ancestor in paths:  # the farthest first, so that the nearest is what stays
+        if ancestor in policies:
+            nearest[unit] = policies[ancestor]
+    return nearest
+
+
+def hours_in(units: Iterable[int]) -> dict[int, Hours]:
+    """Hours by severity in each unit."""
+    return {unit: policy.hours() if policy else BUILT_IN for unit, policy in policies_in(units).items()}
 
 
 def hours_of(unit: int) -> Hours:
-    """Hours by severity in the unit of this id; two queries, for all findings of a part of a scan."""
-    policy = policy_of(unit)
-    return policy.hours() if policy else BUILT_IN
+    return hours_in([unit])[unit]
 
 
 def due_at(hours: Hours, severity: int, found: datetime) -> datetime | None:

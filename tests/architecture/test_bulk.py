@@ -42,7 +42,17 @@ EXCUSED = {
     ("rbac/units.py", "bulk_create([UnitPath("): "not followed: follows from units",
     ("scanning/counts/services.py", "_raw_delete(using)"): "not followed: counted from the findings",
     ("scanning/imports/services.py", "bulk_create("): "not followed: what an import changed are events",
-    ("scanning/findings.py", 'bulk_update(moved, ["line", "code"'): "ignored fields",
+    ("scanning/triage/bulk.py", "bulk_create(changes"): "not followed: what a bulk action changed are events",
+    ("scanning/triage/bulk.py", "bulk_create([Tag("): "not followed: findings:tagged",
+    ("scanning/triage/ownership.py", "bulk_create("): "not followed: findings:tagged",
+    ("scanning/triage/undo.py", "update(undone_at="): "ignored field: findings:restored tells",
+    ("scanning/advisories/services.py", "bulk_create("): "not followed: follow from an operator's file",
+    ("scanning/advisories/services.py", "bulk_update(changed, RATED)"): "ignored fields",
+    ("scanning/advisories/services.py", "update(read_at=None"): "not followed",
+    ("scanning/findings.py", "update(last_seen_at="): "ignored fields",
+    ("scanning/findings.py", "bulk_update(said, "): "ignored fields",
+    ("scanning/findings.py", "bulk_create(rows"): "not followed: an index of the findings' aliases",
+    ("scanning/imports/services.py", "bulk_update(rows, "): "ignored fields",
 }
 
 

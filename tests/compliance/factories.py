@@ -16,11 +16,13 @@ def make_asset(name: str, *, unit: Unit | None = None) -> Asset:
     return Asset.objects.create(name=name, location=f"/srv/{name}", unit=unit or root_unit())
 
 
-def make_scan(asset: Asset, state: str = ScanState.COMPLETED, *, ended: datetime | None = None) -> Scan:
+def make_scan(
+    asset: Asset, state: str = ScanState.COMPLETED, *, ended: datetime | None = None, scanner="bandit"
+) -> Scan:
     """A run that ended at `ended`, or one that has not ended."""
     going = state in (ScanState.QUEUED, ScanState.RUNNING)
     return Scan.objects.create(
-        asset=asset, scanner="bandit", state=state, finished_at=None if going else ended or timezone.now()
+        asset=asset, scanner=scanner, state=state, finished_at=None if going else ended or timezone.now()
     )
 
 

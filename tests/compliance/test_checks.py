@@ -184,6 +184,24 @@ def test_a_scan_dated_ahead_is_none_yet(evaluate):
     assert evaluate("vuln.cadence", at=NOW).state == State.FAIL
 
 
+def test_every_tool_in_use_must_have_completed_in_time(evaluate):
+    """The newest run of any tool is not enough: one tool's clean run would hide that another fails for weeks."""
+    shop, api = make_asset("shop"), make_asset("api")
+    for asset, age in ((shop, HOUR), (api, WEEK + HOUR)):
+        make_scan(asset, ended=NOW - age)
+        make_scan(asset, ended=NOW - HOUR, scanner="checkov")
+    make_scan(api, ScanState.FAILED, ended=NOW - 2 * HOUR)
+    result = evaluate("vuln.cadence", at=NOW)
+    assert (result.state, verdicts(result)) == (State.FAIL, {"shop": False, "api": True})
+    detail = result.row_set.rows.get(label="api").detail
+    assert detail.startswith("bandit: last completed scan ")
+    assert "failed" in detail and "checkov" not in detail
+    make_finding(shop, due=NOW + HOUR)
+    result = evaluate("vuln.sla.critical", at=NOW)
+    assert (result.state, verdicts(result)) == (State.PASS, {"shop": False})
+    assert "api (the latest scan by bandit failed)" in result.reason
+
+
 @pytest.mark.parametrize("key", ["vuln.cadence", "vuln.sla.critical"])
 def test_no_assets_is_unknown(evaluate, key):
     result = evaluate(key)

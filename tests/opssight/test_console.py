@@ -30,9 +30,8 @@ def make_scan(asset: Asset, state: str = ScanState.COMPLETED, *, at: datetime | 
     at = at or timezone.now()
     ended = None if state in (ScanState.QUEUED, ScanState.RUNNING) else at
     started = None if state == ScanState.QUEUED else at
-    return Scan.objects.create(
-        asset=asset, scanner="bandit", state=state, queued_at=at, started_at=started, finished_at=ended, **more
-    )
+    more = {"scanner": "bandit", **more}
+    return Scan.objects.create(asset=asset, state=state, queued_at=at, started_at=started, finished_at=ended, **more)
 
 
 def make_findings(scan: Scan, number: int = 1, severity: int = Severity.HIGH, **more) -> list[Finding]:
@@ -155,6 +154,30 @@ def test_an_empty_queue_says_why(officer, state, says, never_says):
         shown = text(officer.get(address))
         assert says in shown
         assert never_says not in shown
+
+
+@pytest.mark.parametrize("state", [ScanState.COMPLETED_WITH_ERRORS, *ScanState.failures()])
+def test_an_asset_stands_as_the_worst_of_its_tools(officer, state):
+    """A clean run of one tool says nothing of what another looks for, whichever came last."""
+    asset = make_asset()
+    make_scan(asset, state)
+    make_scan(asset, scanner="checkov", files_read=12)
+    for address in ("/findings", "/"):
+        shown = text(officer.get(address))
+        assert "No findings, but not clean" in shown
+        assert "bandit payments" in shown
+    make_scan(asset, files_read=3)
+    assert "No findings 12 files of 1 asset were read" in text(officer.get("/findings"))
+    make_scan(asset, ScanState.RUNNING, scanner="checkov")
+    assert "A scan is running" in text(officer.get("/findings"))
+
+
+def test_a_tool_that_only_a_withdrawn_import_brought_is_not_in_use(officer):
+    asset = make_asset()
+    make_scan(asset, ScanState.FAILED, scanner="gitleaks", trigger="import")
+    assert "Never scanned" in text(officer.get("/findings"))
+    make_scan(asset, files_read=3)
+    assert "No findings 3 files" in text(officer.get("/findings"))
 
 
 def test_clean_is_not_said_while_an_asset_was_never_read(officer):
@@ -399,7 +422,7 @@ def test_no_page_has_code_or_style_of_its_own(officer, full):
 def test_pages_cost_the_same_whatever_they_show(officer, full, django_assert_max_num_queries):
     """Session and its row, account, factor, permission, policies and rail are 7; a page adds a handful, whatever it
     shows. The entry of a first look is two more."""
-    most = {"/": 15, "/findings": 12, "/scans": 10, "/trail": 14, "/my-security": 24}
+    most = {"/": 16, "/findings": 17, "/scans": 10, "/trail": 14, "/my-security": 24}
     for address, limit in most.items():
         with django_assert_max_num_queries(limit) as first:
             officer.get(address)

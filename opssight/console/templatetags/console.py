@@ -1,6 +1,7 @@
 """Tags of every template: icons, severities, states, times and numbers, each drawn the same way everywhere."""
 
 from datetime import UTC, datetime, timedelta
+from math import ceil
 from textwrap import dedent
 from typing import Any
 
@@ -96,7 +97,7 @@ def tells(scan: Scan) -> bool:
 
 @register.simple_tag
 def standing(scan: Scan | None, hidden: bool = False) -> SafeString:
-    """What the latest run says of an asset now: as its ending, unless there was none, or it is too old or `hidden`."""
+    """What a run says of an asset now: as its ending, unless there was none, or it is too old or `hidden`."""
     if hidden:
         key, words = "unknown", "Not shown"
     elif scan is None:
@@ -180,9 +181,16 @@ def in_minutes(length: timedelta) -> str:
     return f"{minutes} minute" + ("" if minutes == 1 else "s")
 
 
+@register.filter
+def minutes_left(until: datetime) -> str:
+    """At least one, of what can still be done."""
+    return f"{max(1, ceil((until - timezone.now()).total_seconds() / 60))} min left"
+
+
 # --- words --------------------------------------------------------------------------------------------------------
 
 register.filter("figure", figure)
+register.filter("percent", lambda share: f"{share:.1%}")
 register.filter("factor_name", lambda level: NAMES.get(level, level))
 register.filter("factor_demand", lambda level: DEMANDS.get(level, level))
 

@@ -1,26 +1,29 @@
 from typing import Any
+from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet, UUIDField, Value
+from django.db.models.functions import Cast
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 
-from audit.models import AuditEntry
-from opssight.console import readings
+from opssight.console import bulk_bar, readings
 from opssight.console.counting import ask
 from opssight.console.filters import Asked
 from opssight.console.lists import links, page_of
 from opssight.console.navigation import shell_of
-from opssight.console.views import decisions
+from opssight.console.views import finding_talk
 from opssight.kernel import reads
 from opssight.kernel.guards import guarded
+from scanning.advisories.models import Feed
 from scanning.models import Asset, Finding, FindingQuerySet, Scan, Severity, Status
-from scanning.scanners import base
 
 ORDER = ["-severity", "id"]
 SEVERITIES = [(level.word, level.label) for level in sorted(Severity, reverse=True)]
 DUE = [("over", "past deadline"), ("soon", "due in 3 days")]
-HISTORY = 20
+EXPLOITED = {"yes": True, "no": False, "unknown": None}
+KNOWN = [("yes", "known to be"), ("no", "not on CISA's list"), ("unknown", "not known")]
+FIX = [("yes", "available"), ("no", "none is named")]
 
 
 @guarded("findings:read")
@@ -28,7 +31,9 @@ def findings(request: HttpRequest) -> HttpResponse:
     asked, now = Asked(request.GET), timezone.now()
     may_see = Finding.objects.permitted(request.user, "findings:read")
     rows = narrowed(may_see, asked, request.user)
-    page = page_of(request, rows, ORDER, whole=lambda found: found.select_related("asset"))
+    page = page_of(
+        request, rows, ORDER, whole=lambda found: found.select_related("asset", "owner").prefetch_related("tags")
+    )
     questions, known = {"over": may_see.overdue(at=now), "soon": may_see.due_soon(at=now)}, dict[str, int]()
     if not (page.newer or page.older):
         known["total"] = len(page.rows)
@@ -37,7 +42,9 @@ def findings(request: HttpRequest) -> HttpResponse:
     elif not asked.text("q"):  # of a search nobody has to read what is not on the page
         questions["total"] = rows
     counts = {**known, **ask(request.user, **questions)}
-    context: dict[str, Any] = {"asked": asked, "page": page, **links(request, page), **counts}
+    context: dict[str, Any] = {
+        "asked": asked, "page": page, **links(request, page), **counts, **bulk_bar.bar(request.user),
+    }  # fmt: skip
     if uid := asked.uid("open"):
         context |= _opened(request, get_object_or_404(_whole(may_see), uid=uid))
     if not page.rows and not asked.narrowed:
@@ -64,11 +71,19 @@ def narrowed(rows: FindingQuerySet, asked: Asked, user: Any) -> FindingQuerySet:
         rows = rows.filter(status__in=chosen)
     if chosen := asked.among("severity", "Severity", SEVERITIES):
         rows = rows.filter(severity__in=[Severity[word.upper()] for word in chosen])
-    assets = Asset.objects.permitted(user, "assets:read").order_by("name").values_list("uid", "name")
-    if chosen := asked.among("asset", "Asset", ((str(uid), name) for uid, name in assets), names=True):
+    assets, scanners = _offered(user)
+    if chosen := asked.among("asset", "Asset", assets, names=True):
         rows = rows.filter(asset__uid__in=chosen)
-    if chosen := asked.among("scanner", "Scanner", ((name, name) for name in base.registry)):
+    if chosen := asked.among("scanner", "Scanner", scanners, names=True):
         rows = rows.filter(scanner__in=chosen)
+    rows = finding_talk.narrowed(rows, asked, user)
+    if chosen := asked.among("exploited", "Exploited", KNOWN):
+        known = [EXPLOITED[word] for word in chosen if EXPLOITED[word] is not None]
+        unknown = Q(is_known_exploited=None) if "unknown" in chosen else Q()
+        rows = rows.filter(Q(is_known_exploited__in=known) | unknown if known else unknown)
+    match asked.among("fix", "Fix", FIX, several=False):
+        case [word]:
+            rows = rows.with_fix(word == "yes")
     match asked.among("due", "Time left", DUE, several=False):
         case ["over"]:
             rows = rows.overdue(at=timezone.now())
@@ -83,12 +98,20 @@ def narrowed(rows: FindingQuerySet, asked: Asked, user: Any) -> FindingQuerySet:
     return rows
 
 
+def _offered(user: Any) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """The assets in sight, and the tools that findings in sight are of, in one query."""
+    assets = Asset.objects.permitted(user, "assets:read").order_by().values_list("name", "uid")
+    tools = Finding.objects.permitted(user, "findings:read").order_by()
+    named = tools.values_list("scanner", Cast(Value(None), UUIDField()))
+    rows: list[tuple[str, UUID | None]] = sorted(assets.union(named), key=lambda row: row[0])
+    offered = [(str(uid), name) for name, uid in rows if uid is not None]
+    return offered, [(name, name) for name, uid in rows if uid is None]
+
+
 def _whole(rows: FindingQuerySet) -> QuerySet[Finding]:
-    return rows.select_related("asset", "first_scan", "last_scan")
+    return rows.select_related("asset", "first_scan", "last_scan", "owner")
 
 
 def _opened(request: HttpRequest, row: Finding) -> dict[str, Any]:
-    """With its history, of which somebody who may not read the trail has none."""
-    entries = AuditEntry.objects.permitted(request.user, "trail:read").about(row)
-    history = list(entries.select_related("personal")[:HISTORY])
-    return {"finding": row, "history": history, **decisions.told(request.user, row)}
+    feeds = Feed.objects.known() if row.cves else {}
+    return {"finding": row, "feeds": feeds, **finding_talk.told(request, row)}

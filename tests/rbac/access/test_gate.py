@@ -442,13 +442,13 @@ def test_a_refusal_inside_a_real_transaction_is_recorded_after_it(olga, client_f
     make_policy("scans:create", "deny", ALWAYS)
 
     @transaction.atomic
-    def request_scan(asset, by):
+    def request_scans(asset, by):
         scan = Scan.objects.create(asset=asset, scanner="bandit")
         access.check(by, "scans:create", scan)
         return scan
 
     client = client_for(olga)
-    monkeypatch.setattr("opssight.console.views.scans.request_scan", request_scan)
+    monkeypatch.setattr("opssight.console.views.scans.request_scans", request_scans)
     monkeypatch.setattr("opssight.kernel.guards.check", lambda *args: None)  # past the door, to the service
     assert client.post(f"/assets/{asset.uid}/scan").status_code == 403
     assert not Scan.objects.exists()
