@@ -60,7 +60,9 @@ class SlaPolicy(models.Model):
             hours = getattr(self, word)
             if shortest is not None and (hours is None or hours > shortest[1]):
                 told = "has no deadline" if hours is None else f"has {hours} h"
-                raise ValidationError({word: f"{word} {told}, and {shortest[0]}, which is less severe, {shortest[1]} h."})
+                raise ValidationError(
+                    {word: f"{word} {told}, and {shortest[0]}, which is less severe, {shortest[1]} h."}
+                )
             if hours is not None:
                 shortest = (word, hours)
 

@@ -78,7 +78,9 @@ def run(action: BulkAction, *, by: Any, keys: Iterable[int] = (), uids: Iterable
     action.save()
     left = Left()
     for batch in _batches(keys or _in_sight(by, set(uids), left)):
-        rows = list(Finding.objects.select_for_update(of=("self",)).filter(pk__in=batch).order_by("pk"))
+        rows = list(
+            Finding.objects.select_for_update(of=("self",)).select_related("asset").filter(pk__in=batch).order_by("pk")
+        )
         may = set(Finding.objects.filter(pk__in=batch).permitted(by, "findings:triage").values_list("pk", flat=True))
         mine = []
         for finding in rows:

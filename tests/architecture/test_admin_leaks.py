@@ -39,7 +39,6 @@ from rbac.services import assign_role, create_unit, root_unit, save_deny
 from scanning.imports.models import Import
 from scanning.models import Asset, Finding, Scan, Severity
 from scanning.sla.models import SlaPolicy
-from scanning.triage.models import Decision
 from scanning.tools.models import Installation
 from scanning.triage.models import BulkAction, Comment, Decision
 from tests.conftest import enrolled, make_person, opened
