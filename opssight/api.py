@@ -22,6 +22,7 @@ import rbac.group_api
 import scanning.api
 import scanning.imports.api
 import scanning.schedules.api
+import scanning.sla.api
 import scanning.tools.api
 import scanning.triage.api
 from opssight.kernel.errors import problem_json
@@ -37,6 +38,7 @@ for subject in (
     scanning.api,
     scanning.imports.api,
     scanning.schedules.api,
+    scanning.sla.api,
     scanning.triage.api,
     scanning.tools.api,
     audit.sealing.api,

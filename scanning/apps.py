@@ -34,7 +34,7 @@ class ScanningConfig(AppConfig):
         audited(
             Finding,
             plain=("scanner", "fingerprint", "rule", "title", "description", "confidence", "path", "help_url"),
-            ignore=("line", "code", "last_seen_at", "last_scan", *TOLD, *RATED),
+            ignore=("line", "code", "last_seen_at", "last_scan", "counted_from", *TOLD, *RATED),
             beside=("tags", "acceptance"),
             reads_too=True,
         )

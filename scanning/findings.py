@@ -20,8 +20,9 @@ from opssight.kernel.events import bulk_record, bulk_write
 from scanning import events
 from scanning.advisories.rating import rate
 from scanning.detail import RATED
-from scanning.models import Finding, FindingAlias, Scan, Severity, Status, due_at
+from scanning.models import Finding, FindingAlias, Scan, Severity, Status
 from scanning.reports.base import RawFinding
+from scanning.sla.services import Hours, due_at, hours_of
 
 FINGERPRINT_VERSION = 1
 BATCH = 500
@@ -95,18 +96,18 @@ def record(scan: Scan, found: Iterable[RawFinding]) -> Tally:
 
     What the tool was told to leave (`suppressed`) raises nothing and changes nothing; being there, it is not gone.
     """
-    now, tally = timezone.now(), Tally()
+    now, tally, hours = timezone.now(), Tally(), hours_of(scan.asset.unit_id)
     marked = fingerprints(scan.scanner, found)
     while batch := dict(islice(marked, BATCH)):
         # Locked, in the order in which bulk actions lock: what somebody decides meanwhile comes before or after, whole.
         found_before = Finding.objects.filter(asset=scan.asset, scanner=scan.scanner, fingerprint__in=batch)
         known = {finding.fingerprint: finding for finding in found_before.select_for_update().order_by("pk")}
         counted = {mark: raw for mark, raw in batch.items() if not raw.suppressed}
-        fresh = [_new(scan, mark, raw, now) for mark, raw in counted.items() if mark not in known]
+        fresh = [_new(scan, mark, raw, now, hours) for mark, raw in counted.items() if mark not in known]
         again = [(known[mark], raw) for mark, raw in counted.items() if mark in known]
         back = [finding for finding, _ in again if finding.status == Status.FIXED]
         was = {finding.pk: Before.of(finding) for finding, _ in again}
-        said = {finding: before for finding, raw in again if (before := _seen_again(finding, raw, now))}
+        said = {finding: before for finding, raw in again if (before := _seen_again(finding, raw, now, hours))}
         other = [finding for finding, _ in again if was[finding.pk] != Before.of(finding)]
         renamed = [finding for finding, before in said.items() if "aliases" in before]
         rate([*fresh, *renamed])
@@ -114,7 +115,7 @@ def record(scan: Scan, found: Iterable[RawFinding]) -> Tally:
             with bulk_write():
                 Finding.objects.bulk_create(fresh)
                 bulk_record(events.FINDING_RAISED, ((finding, _told(finding)) for finding in fresh))
-                Finding.objects.bulk_update(other, ["severity", "status", "due_at", "fixed_at"])
+                Finding.objects.bulk_update(other, ["severity", "status", "due_at", "counted_from", "fixed_at"])
                 for event, rows in ((events.FINDING_REOPENED, back), (events.FINDING_RERATED, set(other) - set(back))):
                     bulk_record(event, [(finding, _difference(finding, was[finding.pk])) for finding in rows])
         Finding.objects.filter(pk__in=[f.pk for f in known.values()]).update(last_seen_at=now, last_scan=scan)
@@ -154,7 +155,7 @@ def close_missing(scan: Scan, files: Collection[str] | None = None) -> list[Befo
             last = batch[-1].pk
 
 
-def _new(scan: Scan, mark: str, raw: RawFinding, now: datetime) -> Finding:
+def _new(scan: Scan, mark: str, raw: RawFinding, now: datetime, hours: Hours) -> Finding:
     return Finding(
         asset=scan.asset,
         scanner=scan.scanner,
@@ -172,7 +173,7 @@ def _new(scan: Scan, mark: str, raw: RawFinding, now: datetime) -> Finding:
         last_seen_at=now,
         first_scan=scan,
         last_scan=scan,
-        due_at=due_at(raw.severity, now),
+        due_at=due_at(hours, raw.severity, now),
     )
 
 
@@ -192,13 +193,14 @@ def _detail(raw: RawFinding) -> dict[str, Any]:
     }
 
 
-def _seen_again(finding: Finding, raw: RawFinding, now: datetime) -> dict[str, Any]:
+def _seen_again(finding: Finding, raw: RawFinding, now: datetime, hours: Hours) -> dict[str, Any]:
     """Bring it up to date, and say what of its place and detail was otherwise before."""
     if finding.severity != raw.severity:  # another severity, another deadline, counted from when it became known
-        finding.severity, finding.due_at = raw.severity, due_at(raw.severity, now)
+        finding.severity, finding.due_at = raw.severity, due_at(hours, raw.severity, now)
+        finding.counted_from = now
     if finding.status == Status.FIXED:
         finding.status, finding.fixed_at = Status.OPEN, None
-        finding.due_at = due_at(raw.severity, now)
+        finding.due_at, finding.counted_from = due_at(hours, raw.severity, now), now
     before = dict[str, Any]()
     for name, value in _detail(raw).items():
         if (old := getattr(finding, name)) != value:

@@ -33,22 +33,8 @@ class Severity(models.IntegerChoices):
         return self.name.lower()
 
 
-TIME_TO_FIX: dict[int, timedelta] = {
-    Severity.CRITICAL: timedelta(hours=24),
-    Severity.HIGH: timedelta(days=7),
-    Severity.MEDIUM: timedelta(days=30),
-    Severity.LOW: timedelta(days=90),
-}
-
-
 FRESH_FOR = timedelta(days=7)  # how long a run speaks for its asset
 SOON = timedelta(days=3)  # a deadline this near is worth a look
-
-
-def due_at(severity: int, found: datetime) -> datetime | None:
-    """When a finding must be fixed; information has no deadline."""
-    allowed = TIME_TO_FIX.get(severity)
-    return found + allowed if allowed else None
 
 
 class AssetQuerySet(GuardedQuerySet["Asset"]):
@@ -401,6 +387,8 @@ class Finding(Detail):
     first_scan = models.ForeignKey(Scan, on_delete=models.PROTECT, related_name="+")
     last_scan = models.ForeignKey(Scan, on_delete=models.PROTECT, related_name="findings")
     due_at = models.DateTimeField(null=True, blank=True)
+    # When its clock began anew: it was opened again, or rated otherwise. None: when it was first seen.
+    counted_from = models.DateTimeField(null=True, blank=True, editable=False)
     fixed_at = models.DateTimeField(null=True, blank=True)
     owner: Any = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"

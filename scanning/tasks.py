@@ -6,3 +6,10 @@ def run_scan(scan_id: int) -> None:
     from scanning import services
 
     services.run_scan(scan_id)
+
+
+@shared_task(name="scanning.tasks.renew_deadlines")
+def renew_deadlines(renewal_id: int) -> None:
+    from scanning import deadlines
+
+    deadlines.renew(renewal_id)

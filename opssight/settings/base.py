@@ -62,6 +62,7 @@ INSTALLED_APPS = [
     "audit.apps.AuditConfig",
     "audit.rollups.apps.RollupsConfig",
     "audit.sealing.apps.SealingConfig",
+    "scanning.sla.apps.SlaConfig",
     "scanning.apps.ScanningConfig",
     "scanning.advisories.apps.AdvisoriesConfig",
     "scanning.imports.apps.ImportsConfig",

@@ -19,6 +19,7 @@ from scanning.detail import RATED
 from scanning.imports import events
 from scanning.imports.models import Change, Import
 from scanning.models import Asset, Finding, Scan, ScanState, Severity, Status
+from scanning.sla.services import began, hours_of
 from scanning.triage import services as triage
 from scanning.triage.models import Decision
 
@@ -235,7 +236,7 @@ def undo(row: Import, *, by: Any = None) -> Undone:
 
 
 def _restore(row: Import, scans: list[Scan]) -> tuple[int, int]:
-    restored = kept = 0
+    restored, kept, hours = 0, 0, hours_of(row.asset.unit_id)
     ids = {scan.pk for scan in scans}
     changes = row.changes.select_related("finding").order_by("pk")
     for start in range(0, changes.count(), BATCH):
@@ -245,11 +246,12 @@ def _restore(row: Import, scans: list[Scan]) -> tuple[int, int]:
             finding = change.finding
             finding.status, finding.severity = change.status, change.severity
             finding.due_at, finding.fixed_at = change.due_at, change.fixed_at
+            finding.counted_from = began(hours, change.severity, change.due_at)
         with bulk_write():
             news = [(change.finding, {"status": [change.became, change.status]}) for change in told]
             bulk_record(scan_events.FINDING_RESTORED, news)
             rows = [change.finding for change in told]
-            Finding.objects.bulk_update(rows, ["status", "severity", "due_at", "fixed_at"])
+            Finding.objects.bulk_update(rows, ["status", "severity", "due_at", "counted_from", "fixed_at"])
         # What a later run has told of it stands, whatever became of its state.
         retold = [change for change in batch if change.detail and change.finding.last_scan_id in ids]
         _restore_detail(retold)

@@ -19,6 +19,7 @@ from opssight.kernel.access import check
 from opssight.kernel.errors import Refusal
 from opssight.kernel.events import EventType, bulk_record, bulk_write
 from scanning.models import Finding, Status
+from scanning.sla.services import hours_in
 from scanning.triage import events, notices, ownership, services
 from scanning.triage.models import BulkAction, BulkChange, Decision, Tag
 
@@ -77,7 +78,9 @@ def run(action: BulkAction, *, by: Any, keys: Iterable[int] = (), uids: Iterable
     action.save()
     left = Left()
     for batch in _batches(keys or _in_sight(by, set(uids), left)):
-        rows = list(Finding.objects.select_for_update(of=("self",)).filter(pk__in=batch).order_by("pk"))
+        rows = list(
+            Finding.objects.select_for_update(of=("self",)).select_related("asset").filter(pk__in=batch).order_by("pk")
+        )
         may = set(Finding.objects.filter(pk__in=batch).permitted(by, "findings:triage").values_list("pk", flat=True))
         mine = []
         for finding in rows:
@@ -144,6 +147,7 @@ def _decide(action: BulkAction, rows: Sequence[Finding], left: Left) -> list[Bul
         decisions.append(decision)
         changes.append(_before(action, finding, decision=decision, closed=waiting.get(finding.pk)))
         fit.append(finding)
+    hours = hours_in({finding.asset.unit_id for finding in fit})
     with bulk_write():
         Decision.objects.bulk_create(decisions)
         bulk_record(events.DECISION_MADE, ((decision, _said(decision)) for decision in decisions))
@@ -151,9 +155,9 @@ def _decide(action: BulkAction, rows: Sequence[Finding], left: Left) -> list[Bul
             bulk_record(events.ACCEPTANCE_ASKED, ((finding, {"acceptance": ["", "asked for"]}) for finding in fit))
             return changes
     for finding, change in zip(fit, changes, strict=True):
-        services.move(finding, status.value, at=now)
+        services.move(finding, status.value, at=now, hours=hours[finding.asset.unit_id])
         change.became_due_at, change.became_fixed_at = finding.due_at, finding.fixed_at
-    anew = {change.finding_id for change in changes if change.became_due_at != change.due_at}
+    anew = {finding.pk for finding in fit if finding.counted_from == now}
     save(events.FINDING_TRIAGED, fit, {change.finding_id: change.status for change in changes}, anew)
     closed = [(change.closed, change.finding) for change in changes if change.closed]
     for decision, finding in closed:
@@ -175,7 +179,9 @@ def save(event: EventType, rows: Sequence[Finding], was: dict[int, str], anew: C
         bulk_record(event, [(row, {"status": [was[row.pk], row.status]}) for row in rows])
         for (status, fixed_at), keys in alike.items():
             Finding.objects.filter(pk__in=keys).update(status=status, fixed_at=fixed_at)
-        Finding.objects.bulk_update([row for row in rows if row.pk in anew], ["status", "due_at", "fixed_at"])
+        Finding.objects.bulk_update(
+            [row for row in rows if row.pk in anew], ["status", "due_at", "counted_from", "fixed_at"]
+        )
 
 
 def _why_not(action: BulkAction, finding: Finding, waits: bool) -> str:

@@ -11,7 +11,8 @@ from opssight.kernel.access import check
 from opssight.kernel.actor import Actor, acting
 from opssight.kernel.errors import Refusal
 from opssight.kernel.events import bulk_record, bulk_write
-from scanning.models import Finding, Status, due_at
+from scanning.models import Finding, Status
+from scanning.sla.services import Hours, due_at, hours_of
 from scanning.triage import events, notices
 from scanning.triage.models import Decision
 
@@ -94,17 +95,17 @@ def unfit(finding: Finding, status: str, original: Finding | None) -> str:
     return ""
 
 
-def move(finding: Finding, status: str, *, at: datetime) -> None:
-    """Give it another state, not yet saved: status, fixed_at and due_at."""
+def move(finding: Finding, status: str, *, at: datetime, hours: Hours) -> None:
+    """Give it another state, not yet saved: status, fixed_at, due_at and counted_from."""
     if finding.status not in _UNRESOLVED:  # it begins anew
-        finding.due_at = due_at(finding.severity, at)
+        finding.due_at, finding.counted_from = due_at(hours, finding.severity, at), at
     finding.status, finding.fixed_at = status, at if status == Status.FIXED else None
 
 
 def _set(finding: Finding, status: str, reason: str) -> None:
     was = finding.status
-    move(finding, status, at=timezone.now())
-    finding.save(update_fields=["status", "fixed_at", "due_at"])
+    move(finding, status, at=timezone.now(), hours=hours_of(finding.asset.unit_id))
+    finding.save(update_fields=["status", "fixed_at", "due_at", "counted_from"])
     events.FINDING_TRIAGED.emit(target=finding, was=was, now=status, reason=reason)
 
 
@@ -192,7 +193,8 @@ def _wake(pk: int) -> bool:
         return False  # decided otherwise in between
     decision.woken_at = timezone.now()
     decision.save(update_fields=["woken_at"])
-    finding.status, finding.due_at = Status.OPEN, due_at(finding.severity, decision.woken_at)
-    finding.save(update_fields=["status", "due_at"])
+    finding.status, finding.counted_from = Status.OPEN, decision.woken_at
+    finding.due_at = due_at(hours_of(finding.asset.unit_id), finding.severity, decision.woken_at)
+    finding.save(update_fields=["status", "due_at", "counted_from"])
     events.FINDING_WOKEN.emit(target=finding, accepted_until=str(decision.until))
     return True

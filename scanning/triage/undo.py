@@ -12,6 +12,7 @@ from opssight.kernel.access import check
 from opssight.kernel.events import bulk_record, bulk_write
 from scanning import events as scan_events
 from scanning.models import Finding, Status
+from scanning.sla.services import began, hours_in
 from scanning.triage import bulk, events, ownership, services
 from scanning.triage.models import UNDO_FOR, BulkAction, BulkChange, Decision, Tag
 
@@ -35,7 +36,9 @@ def undo(action: BulkAction, *, by: Any) -> BulkAction:
     while batch := list(changes.filter(finding_id__gt=last)[:BATCH]):
         last, keys = batch[-1].finding_id, [change.finding_id for change in batch]
         may = set(Finding.objects.filter(pk__in=keys).permitted(by, "findings:triage").values_list("pk", flat=True))
-        rows = Finding.objects.select_for_update(of=("self",)).filter(pk__in=keys).order_by("pk")
+        rows = (
+            Finding.objects.select_for_update(of=("self",)).select_related("asset").filter(pk__in=keys).order_by("pk")
+        )
         found = {finding.pk: finding for finding in rows if finding.pk in may}
         ours = []
         for change in batch:
@@ -65,12 +68,13 @@ def _undecide(action: BulkAction, changes: Sequence[BulkChange]) -> int:
         same = finding.status == action.status and finding.fixed_at == change.became_fixed_at
         if same and newest.get(finding.pk) == change.decision_id:
             back.append(change)
-    anew = set()
+    anew, hours = set(), hours_in({change.finding.asset.unit_id for change in back})
     for change in back:
         finding = change.finding
         finding.status, finding.fixed_at = change.status, change.fixed_at
         if finding.due_at == change.became_due_at != change.due_at:  # a scan that rates it otherwise has set another
             finding.due_at = change.due_at
+            finding.counted_from = began(hours[finding.asset.unit_id], finding.severity, change.due_at)
             anew.add(finding.pk)
     was = {change.finding_id: action.status for change in back}
     bulk.save(scan_events.FINDING_RESTORED, [change.finding for change in back], was, anew)

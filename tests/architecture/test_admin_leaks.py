@@ -39,6 +39,7 @@ from rbac.services import assign_role, create_unit, root_unit, save_deny
 from scanning.imports.models import Import
 from scanning.models import Asset, Finding, Scan, Severity
 from scanning.schedules.models import Schedule
+from scanning.sla.models import SlaPolicy
 from scanning.tools.models import Installation
 from scanning.triage.models import BulkAction, Comment, Decision
 from tests.conftest import enrolled, make_person, opened
@@ -195,6 +196,7 @@ MAKE: dict[str, Callable[[Unit], Model]] = {
     "imports.import": lambda unit: Import.objects.create(asset=asset(unit), digest="0" * 64),
     "scanning.finding": finding,
     "triage.decision": decision,
+    "sla.slapolicy": lambda unit: SlaPolicy.objects.create(unit=unit, critical=12),
     "tools.installation": installation,
     "triage.comment": comment,
     "triage.bulkaction": lambda unit: BulkAction.objects.create(

@@ -16,7 +16,8 @@ from opssight.console.charts import columns, scale
 from opssight.console.templatetags.console import brief, browser
 from opssight.console.views import errors
 from rbac.services import assign_role, create_unit, root_unit
-from scanning.models import Asset, Finding, Scan, ScanState, Severity, Status, due_at
+from scanning.models import Asset, Finding, Scan, ScanState, Severity, Status
+from scanning.sla.services import BUILT_IN, due_at
 
 HTMX = {"HX-Request": "true"}
 
@@ -48,7 +49,7 @@ def make_findings(scan: Scan, number: int = 1, severity: int = Severity.HIGH, **
         "last_seen_at": now,
         "first_scan": scan,
         "last_scan": scan,
-        "due_at": due_at(severity, now),
+        "due_at": due_at(BUILT_IN, severity, now),
     } | more
     return [Finding.objects.create(fingerprint=f"1:{before + n}", **values) for n in range(number)]
 

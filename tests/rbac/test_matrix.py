@@ -106,6 +106,7 @@ def test_the_map_was_read():
         "imports",
         "scans",
         "schedules",
+        "sla-policies",
     }
     assert {q.about for q in QUESTIONS if q.about} <= {*OWN, *resources}
     assert len(QUESTIONS) > 60
