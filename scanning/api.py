@@ -2,9 +2,11 @@ from typing import Any
 
 import django_filters
 from django.db.models import F, QuerySet
-from django.http import Http404
+from django.http import Http404, StreamingHttpResponse
 from django.urls import reverse
-from drf_spectacular.utils import extend_schema
+from django_filters.rest_framework import DjangoFilterBackend
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers, status
 from rest_framework.decorators import action
 from rest_framework.request import Request
@@ -16,7 +18,7 @@ from opssight.kernel.rest.filters import ChoiceIn, FilterSet, UidFilter, YesNo, 
 from opssight.kernel.rest.serializers import StrictModelSerializer, StrictSerializer, Text, uid
 from opssight.kernel.rest.views import List, Resource, Retrieve, Update, accepted, wait_for
 from rbac.models import Unit
-from scanning import services
+from scanning import exports, services
 from scanning.detail import RATED
 from scanning.models import Asset, Finding, Scan, ScanState, Severity, Status
 
@@ -140,6 +142,13 @@ class FindingFilter(FilterSet):
         return found
 
 
+FORMAT = OpenApiParameter("format", str, description="sarif or csv.", enum=list(exports.FORMATS))
+FILTERS = [
+    OpenApiParameter(name, str, description=told.extra.get("help_text", ""))
+    for name, told in FindingFilter.base_filters.items()
+]
+
+
 class AssetViewSet(Resource, List, Retrieve, Update):
     resource = "assets"
     queryset = Asset.objects.select_related("unit")
@@ -203,6 +212,24 @@ class FindingViewSet(Resource, List, Retrieve):
     )
     serializer_class = FindingSerializer
     filterset_class = FindingFilter
+    takes = {"export": {"format", *FindingFilter.base_filters}}
+
+    @classmethod
+    def permission_for(cls, action: str) -> str:
+        return "findings:read" if action == "export" else super().permission_for(action)
+
+    @extend_schema(
+        parameters=[FORMAT, *FILTERS],
+        responses={(200, "application/sarif+json"): OpenApiTypes.STR, (200, "text/csv"): OpenApiTypes.STR},
+    )
+    @action(detail=False, pagination_class=None)
+    def export(self, request: Request) -> StreamingHttpResponse:
+        """What the list shows with the same filters, as one file of at most 100,000. It becomes an entry."""
+        form = request.query_params.get("format", "sarif")
+        if form not in exports.FORMATS:
+            raise serializers.ValidationError({"format": f"is one of {', '.join(exports.FORMATS)}."})
+        rows = DjangoFilterBackend().filter_queryset(request, self.get_queryset(), self)
+        return exports.export(rows, form, by=request.user, asked=request.GET.urlencode())
 
 
 routes = [("assets", AssetViewSet), ("scans", ScanViewSet), ("findings", FindingViewSet)]

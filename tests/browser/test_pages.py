@@ -16,7 +16,7 @@ from tests.services import missing
 
 # An address that is no page: it answers a machine, or leads on to a page that is looked at by itself.
 NO_PAGE = {
-    "healthz", "readyz", "^api(?:/.*)?$", ".well-known/jwks.json", "trail/export", "verify.py",
+    "healthz", "readyz", "^api(?:/.*)?$", ".well-known/jwks.json", "trail/export", "findings/export", "verify.py",
     "sign-in/with/<slug:slug>/logout",
 }  # fmt: skip
 NO_ADMIN_PAGE = tuple(f"admin/{kind}" for kind in ("login/", "logout/", "autocomplete/", "jsi18n/", "r/", "(?P<url>"))
