@@ -170,7 +170,8 @@ def test_list_and_files_answer_the_same_question(found, dev, query, number):
     "query",
     [
         "format=pdf", "format=", "formt=csv", "limit=5", "cursor=x", "fields=uid", "severity=worst", "kev=maybe",
-        "has_fix=1", "epss_min=2", "epss_min=nan", "cvss_min=-1", "cvss_min=x", "format=csv&format=sarif", "cve=%00", "asset=x",
+        "has_fix=1", "epss_min=2", "epss_min=nan", "cvss_min=-1", "cvss_min=x", "cve=%00", "asset=x",
+        "format=csv&format=sarif",
     ],
 )  # fmt: skip
 def test_what_it_does_not_know_is_refused(found, dev, query):
