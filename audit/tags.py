@@ -130,7 +130,8 @@ EVIDENCE = (
         "That weaknesses are looked for",
         (
             "scans:requested", "scans:started", "scans:finished", "scans:failed", "scanning.scan", "imports:undone",
-            "imports.import",
+            "imports.import", "scanners:install_requested", "scanners:installed", "scanners:install_failed",
+            "tools.installation",
         ),
         {"SOC2": ("CC7.1",), "GDPR": ("32(1)(d)",), "ISO27001": ("A.8.8",), "PCI_DSS": ("11.3.1",)},
     ),
@@ -139,7 +140,9 @@ EVIDENCE = (
         (
             "findings:raised", "findings:fixed", "findings:reopened", "findings:rerated", "findings:triaged",
             "findings:acceptance_asked", "findings:acceptance_refused", "findings:woken", "findings:withdrawn",
-            "findings:restored", "scanning.finding", "triage.decision",
+            "findings:restored", "findings:assigned", "findings:tagged", "findings:commented", "decisions:made",
+            "decisions:closed", "decisions:reopened", "scanning.finding", "triage.decision", "triage.comment",
+            "triage.bulkaction",
         ),
         {"SOC2": ("CC7.1", "CC7.4"), "GDPR": ("32(1)(b)",), "ISO27001": ("A.8.8",), "PCI_DSS": ("6.3.3",)},
     ),

@@ -21,6 +21,7 @@ import rbac.api
 import rbac.group_api
 import scanning.api
 import scanning.imports.api
+import scanning.tools.api
 import scanning.triage.api
 from opssight.kernel.errors import problem_json
 from opssight.kernel.guards import public
@@ -35,6 +36,7 @@ for subject in (
     scanning.api,
     scanning.imports.api,
     scanning.triage.api,
+    scanning.tools.api,
     audit.sealing.api,
     rbac.group_api,
     rbac.api,

@@ -13,6 +13,7 @@ from audit import guard, watch
 from audit.sealing import sealer
 from opssight.kernel.guards import public
 from opssight.models import Heartbeat
+from scanning.counts import triggers
 
 log = logging.getLogger("opssight.health")
 WORKERS = ("scans", "default", "beat")
@@ -71,7 +72,7 @@ def _migrations() -> str:
 
 
 def _trail() -> str:
-    whole = guard.is_installed(connection) and watch.is_installed(connection)
+    whole = all(part.is_installed(connection) for part in (guard, watch, triggers))
     return "" if whole else "the trail's triggers are missing; run: manage.py migrate"
 
 

@@ -7,11 +7,14 @@ from django.views.generic import RedirectView
 from accounts.tokens.jwt_views import jwks
 from audit.sealing.views import verifier
 from opssight import api, health
+from scanning.client import views as ci
 
 urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("verify.py", verifier, name="verifier"),
+    path(f"client/{ci.NAME}", ci.client, name="ci-client"),
+    path(f"client/{ci.NAME}.sha256", ci.digest, name="ci-client-digest"),
     path(".well-known/jwks.json", jwks, name="jwks"),
     path("api/v1/", include(api.urlpatterns)),
     re_path(r"^api(?:/.*)?$", api.unknown),

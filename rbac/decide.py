@@ -12,7 +12,7 @@ from django.db.models import ForeignKey, Lookup, Model, Q, QuerySet
 from django.utils import timezone
 
 from accounts.models import User
-from opssight.kernel.access import Decision, Resource, grant_tables, resource_of, resources
+from opssight.kernel.access import Decision, Resource, grant_tables, resource_of, resources, rollups
 from rbac.access.factors import factor_needed, unmet
 from rbac.access.gate import gate, is_asked
 from rbac.holdings import Deny, Grant, Holdings, holdings, object_grant
@@ -139,7 +139,8 @@ class Among(Lookup):
 
 def permitted(queryset: QuerySet[Any], user: Any, permission: str) -> QuerySet[Any]:
     resource = resource_of(permission, queryset.model)
-    if queryset.model is not resource.model or not _may_act(user):
+    is_of_it = queryset.model is resource.model or rollups.get(queryset.model) == resource.name
+    if not is_of_it or not _may_act(user):
         return queryset.none()
     held = holdings(user)
     grants, denies = held.for_permission(permission), held.denies_of(permission)

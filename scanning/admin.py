@@ -60,19 +60,11 @@ class FindingAdmin(ReadOnly):
     resource = "findings"
     task = "Code and findings"
     list_display = [
-        "label",
-        "severity",
-        "title",
-        "asset",
-        "place",
-        "package",
-        "cvss",
-        "is_known_exploited",
-        "status",
+        "label", "severity", "title", "asset", "place", "package", "cvss", "is_known_exploited", "status", "owner",
         "due_at",
-    ]
+    ]  # fmt: skip
     list_filter = ["status", "severity", "is_known_exploited", "asset"]
     console = "finding"
-    list_select_related = ["asset"]
-    search_fields = ["title", "rule", "path", "package"]
+    list_select_related = ["asset", "owner"]
+    search_fields = ["title", "rule", "path", "package", "tags__word"]
     ordering = ["-severity", "id"]

@@ -1,4 +1,5 @@
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
 
 import django_filters
 from django.db.models import F, QuerySet
@@ -21,6 +22,8 @@ from rbac.models import Unit
 from scanning import exports, services
 from scanning.detail import RATED
 from scanning.models import Asset, Finding, Scan, ScanState, Severity, Status
+from scanning.triage import ownership
+from scanning.triage.models import Tag
 
 
 class PermittedUnit(serializers.SlugRelatedField[Unit]):
@@ -77,6 +80,8 @@ class FindingSerializer(StrictModelSerializer):
     label = serializers.CharField(read_only=True)  # type: ignore[assignment]  # DRF's metaclass takes it
     first_scan = serializers.UUIDField(source="first_scan_uid", read_only=True)
     last_scan = serializers.UUIDField(source="last_scan_uid", read_only=True)
+    owner = serializers.UUIDField(source="owner_uid", read_only=True, allow_null=True)
+    tags = serializers.SlugRelatedField[Tag](slug_field="word", many=True, read_only=True)
     aliases = serializers.ListField(child=serializers.CharField(), read_only=True)
     cvss = serializers.FloatField(read_only=True, allow_null=True)
 
@@ -86,9 +91,18 @@ class FindingSerializer(StrictModelSerializer):
             "uid", "label", "asset", "scanner", "rule", "title", "description", "severity", "confidence", "cwe", "path",
             "line", "end_line", "code", "help_url", "fingerprint", "occurrences", "package", "package_version",
             "fix_version", "aliases", "cvss", "cvss_vector", *RATED, "status", "first_seen_at", "last_seen_at",
-            "first_scan", "last_scan", "due_at", "fixed_at",
+            "first_scan", "last_scan", "due_at", "fixed_at", "owner", "tags",
         ]  # fmt: skip
         read_only_fields = fields
+
+
+class NewOwner(StrictSerializer):
+    owner = serializers.UUIDField(allow_null=True, help_text="A person who may see it; null for nobody.")
+
+
+class TagChange(StrictSerializer):
+    add = serializers.ListField(child=Text(max_length=200), default=list, max_length=20)
+    remove = serializers.ListField(child=Text(max_length=200), default=list, max_length=20)
 
 
 class AssetFilter(FilterSet):
@@ -106,11 +120,16 @@ class ScanFilter(FilterSet):
 class FindingFilter(FilterSet):
     asset = UidFilter(field_name="asset__uid")
     scan = UidFilter(field_name="last_scan__uid")
+    raised_by = django_filters.UUIDFilter(method="new_in", help_text="New in this scan, or reopened by it.")
     scanner = django_filters.CharFilter()
     status = ChoiceIn(choices=choices(Status))
     severity = django_filters.BaseInFilter(method="by_severity")
     rule = django_filters.CharFilter()
     due_before = django_filters.IsoDateTimeFilter(field_name="due_at", lookup_expr="lt")
+    owner = django_filters.CharFilter(method="by_owner", help_text="A person's uid; `me`, or `none` for nobody's.")
+    tag = django_filters.BaseInFilter(
+        field_name="tags__word", method="by_tag", help_text="With one of these tags at least."
+    )
     seen_since = django_filters.IsoDateTimeFilter(field_name="last_seen_at", lookup_expr="gte")
     cve = django_filters.CharFilter(field_name="rule", method="by_name", help_text="A CVE, a GHSA: a whole name.")
     package = django_filters.CharFilter(lookup_expr="iexact")
@@ -136,6 +155,22 @@ class FindingFilter(FilterSet):
         if unknown:
             raise serializers.ValidationError({name: f"is one or more of {', '.join(known)}."})
         return queryset.filter(severity__in=[known[word] for word in words])
+
+    def new_in(self, queryset: Any, name: str, uid: UUID) -> QuerySet[Finding]:
+        scan = Scan.objects.filter(uid=uid).first()
+        found: QuerySet[Finding] = queryset.raised_by(scan) if scan else queryset.none()
+        return found
+
+    def by_owner(self, queryset: Any, name: str, whose: str) -> QuerySet[Finding]:
+        if whose in ("me", "none"):
+            return cast("QuerySet[Finding]", queryset.owned_by(self.request.user if whose == "me" else None))
+        try:
+            return cast("QuerySet[Finding]", queryset.filter(owner__uid=UUID(whose)))
+        except ValueError:
+            raise serializers.ValidationError({name: "is a person's uid, me, or none."}) from None
+
+    def by_tag(self, queryset: Any, name: str, words: list[str]) -> QuerySet[Finding]:
+        return cast("QuerySet[Finding]", queryset.tagged(map(ownership.normal, words)))
 
     def search(self, queryset: Any, name: str, text: str) -> QuerySet[Finding]:
         found: QuerySet[Finding] = queryset.matching(text)
@@ -206,10 +241,7 @@ class ScanViewSet(Resource, List, Retrieve):
 
 class FindingViewSet(Resource, List, Retrieve):
     resource = "findings"
-    # Three columns instead of three whole rows beside each finding.
-    queryset = Finding.objects.annotate(
-        asset_uid=F("asset__uid"), first_scan_uid=F("first_scan__uid"), last_scan_uid=F("last_scan__uid")
-    )
+    queryset = Finding.objects.all()
     serializer_class = FindingSerializer
     filterset_class = FindingFilter
     takes = {"export": {"format", *FindingFilter.base_filters}}
@@ -230,6 +262,43 @@ class FindingViewSet(Resource, List, Retrieve):
             raise serializers.ValidationError({"format": f"is one of {', '.join(exports.FORMATS)}."})
         rows = DjangoFilterBackend().filter_queryset(request, self.get_queryset(), self)
         return exports.export(rows, form, by=request.user, asked=request.GET.urlencode())
+
+    def get_queryset(self) -> QuerySet[Finding]:
+        rows = super().get_queryset()
+        return rows if self.action == "list" else self.whole(rows)
+
+    @staticmethod
+    def whole(rows: QuerySet[Finding]) -> QuerySet[Finding]:
+        """Four columns instead of four whole rows beside each finding."""
+        return rows.annotate(
+            asset_uid=F("asset__uid"),
+            first_scan_uid=F("first_scan__uid"),
+            last_scan_uid=F("last_scan__uid"),
+            owner_uid=F("owner__uid"),
+        ).prefetch_related("tags")
+
+    @classmethod
+    def permission_for(cls, action: str) -> str:
+        return "findings:triage" if action in ("owner", "tags") else super().permission_for(action)
+
+    @extend_schema(request=NewOwner, responses=FindingSerializer)
+    @action(detail=True, methods=["post"])
+    def owner(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Make it somebody's, who must be able to see it, or nobody's."""
+        finding, asked = self.get_object(), NewOwner(data=request.data)
+        asked.is_valid(raise_exception=True)
+        uid = asked.validated_data["owner"]
+        ownership.assign(finding, uid and ownership.person(uid=uid), by=request.user)
+        return Response(self.get_serializer(self.get_object()).data)
+
+    @extend_schema(request=TagChange, responses=FindingSerializer)
+    @action(detail=True, methods=["post"])
+    def tags(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Put tags on, take others off. `Needs Review` and `needs-review` are the same."""
+        finding, asked = self.get_object(), TagChange(data=request.data)
+        asked.is_valid(raise_exception=True)
+        ownership.retag(finding, by=request.user, **asked.validated_data)
+        return Response(self.get_serializer(self.get_object()).data)
 
 
 routes = [("assets", AssetViewSet), ("scans", ScanViewSet), ("findings", FindingViewSet)]

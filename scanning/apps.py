@@ -22,5 +22,6 @@ class ScanningConfig(AppConfig):
             Finding,
             plain=("scanner", "fingerprint", "rule", "title", "description", "confidence", "path", "help_url"),
             ignore=("line", "code", "last_seen_at", "last_scan", *TOLD, *RATED),
+            beside=("tags", "acceptance"),
             reads_too=True,
         )

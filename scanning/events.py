@@ -8,3 +8,4 @@ FINDING_RAISED = register("findings:raised")
 FINDING_FIXED = register("findings:fixed")
 FINDING_REOPENED = register("findings:reopened", severity="low")
 FINDING_RERATED = register("findings:rerated")  # its scanner thinks otherwise of its severity now
+FINDING_RESTORED = register("findings:restored")  # as it was before what was undone

@@ -103,10 +103,9 @@ def record(scan: Scan, found: Iterable[RawFinding]) -> Tally:
     now, tally = timezone.now(), Tally()
     marked = fingerprints(scan.scanner, found)
     while batch := dict(islice(marked, BATCH)):
-        known = {
-            finding.fingerprint: finding
-            for finding in Finding.objects.filter(asset=scan.asset, scanner=scan.scanner, fingerprint__in=batch)
-        }
+        # Locked, in the order in which bulk actions lock: what somebody decides meanwhile comes before or after, whole.
+        found_before = Finding.objects.filter(asset=scan.asset, scanner=scan.scanner, fingerprint__in=batch)
+        known = {finding.fingerprint: finding for finding in found_before.select_for_update().order_by("pk")}
         counted = {mark: raw for mark, raw in batch.items() if not raw.suppressed}
         fresh = [_new(scan, mark, raw, now) for mark, raw in counted.items() if mark not in known]
         again = [(known[mark], raw) for mark, raw in counted.items() if mark in known]
@@ -149,7 +148,7 @@ def close_missing(scan: Scan, files: Collection[str] | None = None) -> list[Befo
     gone = Finding.objects.unresolved().filter(asset=scan.asset, scanner=scan.scanner).exclude(last_scan=scan)
     while True:
         with transaction.atomic():
-            batch = list(gone.filter(pk__gt=last).order_by("pk")[:BATCH])
+            batch = list(gone.filter(pk__gt=last).select_for_update().order_by("pk")[:BATCH])
             if not batch:
                 return closed
             inside = [finding for finding in batch if files is None or finding.path in files]

@@ -125,7 +125,7 @@ def _parts(sized: list[tuple[Path, str, int]], pace: Pace) -> Iterator[Part]:
         for _, name, size in group:
             if files and (weight + size > budget or len(files) >= pace.files):
                 yield Part(_name(files), root, files)
-                files, weight, budget = [], 0, min(budget * 2, pace.most)
+                files, weight, budget = [], 0, min(budget * 4, pace.most)
             files.append(name)
             weight += size
         yield Part(_name(files), root, files)

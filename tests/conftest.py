@@ -26,6 +26,7 @@ from audit import guard
 from audit.models import AuditEntry
 from opssight.kernel.events import COMMAND_RUN, bulk_record, bulk_write
 from rbac.services import assign_role
+from scanning.counts import triggers
 from tests.mail import MailServer
 
 PASSWORD = "a long enough passphrase"
@@ -157,6 +158,7 @@ def _trail_can_be_flushed(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if commits:
         guard.remove(connection)
+        triggers.remove(connection)
 
 
 @pytest.fixture(autouse=True)

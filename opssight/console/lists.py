@@ -14,9 +14,15 @@ from opssight.kernel.pagination import BadCursor, Page, link, paginate
 M = TypeVar("M", bound=Model)
 
 
-def page_of(request: HttpRequest, rows: QuerySet[M], order: Sequence[str]) -> Page[M]:
+def page_of(
+    request: HttpRequest,
+    rows: QuerySet[M],
+    order: Sequence[str],
+    *,
+    whole: Callable[[QuerySet[M]], QuerySet[M]] | None = None,
+) -> Page[M]:
     """The page that the address asks for; the first one where its cursor is not one that this list gave."""
-    return page_by(request, rows.model, partial(paginate, rows, order))
+    return page_by(request, rows.model, partial(paginate, rows, order, whole=whole))
 
 
 def page_by(request: HttpRequest, model: type[M], page: Callable[[str | None], Page[M]]) -> Page[M]:

@@ -1,25 +1,31 @@
 """The frame around every page: what its rail offers this person, in one query that error pages never make."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
 
-from opssight.console.counting import ask, figure
+from opssight.console.counting import figure
 from opssight.kernel.access import decide
 from opssight.kernel.guards import is_signed_in
-from scanning.models import Finding
+from scanning.counts.services import totals
+from scanning.models import Severity
 
 # Which place in the rail a page belongs to.
 PLACES = {
     "overview": "overview",
     "findings": "findings",
     "finding": "findings",
+    "decide": "findings",
+    "bulk-actions": "findings",
+    "edit-comment": "findings",
     "scans": "findings",
     "scan": "findings",
     "scan-progress": "findings",
+    "scanners": "findings",
     "controls": "controls",
     "control": "controls",
     "trail": "trail",
@@ -42,6 +48,7 @@ ASKS = {
     "findings": "findings:read",
     "scans": "scans:read",
     "scan": "scans:create",
+    "tools": "scanners:read",
     "controls": "controls:read",
     "trail": "trail:read",
     "report": "trail:report",
@@ -68,6 +75,7 @@ class Shell:
     findings: bool = False
     scans: bool = False
     scan: bool = False
+    tools: bool = False
     controls: bool = False
     trail: bool = False
     report: bool = False
@@ -75,8 +83,12 @@ class Shell:
     explain: bool = False
     admin: bool = False
     locked: frozenset[str] = frozenset()  # those that open once the second factor was proved again
-    unresolved: int = 0
+    counts: Mapping[Severity, int] = field(default_factory=dict)  # unresolved findings in sight
     here: str = ""
+
+    @property
+    def unresolved(self) -> int:
+        return sum(self.counts.values())
 
     def places(self) -> list[Place]:
         offered = [
@@ -124,7 +136,7 @@ def _read(request: HttpRequest) -> Shell:
     return Shell(
         locked=frozenset(name for name, decision in decisions.items() if decision.obligations),
         here=request.resolver_match.url_name or "" if request.resolver_match else "",
-        unresolved=ask(user, n=Finding.objects.unresolved().permitted(user, "findings:read"))["n"],
+        counts=totals(user),
         **{name: decision.allowed for name, decision in decisions.items()},
     )
 

@@ -1,6 +1,7 @@
 """The figures of the overview, and why a list is empty. Each figure links to exactly the rows it counts."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,6 +17,7 @@ from audit.models import AuditEntry
 from opssight.console.counting import ask, figure
 from opssight.console.navigation import Shell
 from opssight.kernel.access import decide
+from scanning.counts.services import with_standing
 from scanning.models import Asset, Finding, Scan, ScanState, Severity
 
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
@@ -35,18 +37,15 @@ class Tile:
     alarm: bool = False
 
 
-def tiles(user: Any, shell: Shell, *, at: datetime) -> list[Tile]:
-    """One query for all of them; only what this person may see."""
+def tiles(user: Any, shell: Shell, counts: Mapping[Severity, int], *, at: datetime) -> list[Tile]:
+    """One query for all of them; only what this person may see. `counts` are their open findings by severity."""
     found = Finding.objects.permitted(user, "findings:read")
     runs = Scan.objects.permitted(user, "scans:read").filter(queued_at__gte=at - WEEK)
     people = User.objects.people().permitted(user, "users:read")
     entries = AuditEntry.objects.permitted(user, "trail:read").since(at - DAY)
     n = ask(
         user,
-        open=found.unresolved(),
         arrived=found.unresolved().filter(first_seen_at__gte=at - DAY),
-        critical=found.unresolved().filter(severity=Severity.CRITICAL),
-        high=found.unresolved().filter(severity=Severity.HIGH),
         over=found.overdue(at=at),
         soon=found.due_soon(at=at),
         fixed=found.fixed_since(at - WEEK),
@@ -58,20 +57,21 @@ def tiles(user: Any, shell: Shell, *, at: datetime) -> list[Tile]:
         refused=entries.filter(success=False),
     )
     here, missing = reverse("findings"), n["people"] - n["enrolled"]
+    critical, high = counts[Severity.CRITICAL], counts[Severity.HIGH]
     shown = [
         (
             shell.findings,
-            Tile("open", "Open findings", figure(n["open"]), f"{figure(n['arrived'])} new in 24 h", here),
+            Tile("open", "Open findings", figure(sum(counts.values())), f"{figure(n['arrived'])} new in 24 h", here),
         ),
         (
             shell.findings,
             Tile(
                 "severe",
                 "Critical and high",
-                figure(n["critical"] + n["high"]),
-                f"{figure(n['critical'])} critical, {figure(n['high'])} high",
+                figure(critical + high),
+                f"{figure(critical)} critical, {figure(high)} high",
                 f"{here}?severity=critical&severity=high",
-                alarm=n["critical"] > 0,
+                alarm=critical > 0,
             ),
         ),
         (
@@ -190,7 +190,7 @@ class Standing:
 
 def standings(user: Any, limit: int = 200) -> list[Standing]:
     """Three queries: assets, newest runs, those that go on. What is not known comes first, then most findings."""
-    assets: list[Any] = list(Asset.objects.permitted(user, "assets:read").with_standing()[:limit])
+    assets: list[Any] = list(with_standing(Asset.objects.permitted(user, "assets:read"))[:limit])
     ids, runs = [asset.pk for asset in assets], Scan.objects.permitted(user, "scans:read")
     ended: dict[int, list[Scan]] = defaultdict(list)
     for run in runs.newest_ended(at=timezone.now(), assets=ids):

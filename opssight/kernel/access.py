@@ -86,6 +86,17 @@ def register_grants(model: type[models.Model], to_users: type[models.Model], to_
     grant_tables[model] = (to_users, to_groups)
 
 
+# Rollups by the name of the resource whose rows they count: seen by whoever may see those, by the same lookups.
+rollups: dict[type[models.Model], str] = {}
+
+
+def register_rollup(resource: str, *counted_in: type[models.Model]) -> None:
+    for model in counted_in:
+        if model in rollups:
+            raise ValueError(f"{model._meta.label} is registered twice as a rollup")
+        rollups[model] = resource
+
+
 def resource_of(permission: str, model: Any) -> Resource:
     """The resource of a registered permission. Grants stand in two tables for each kind of object that carries them."""
     resource = resources[permission.partition(":")[0]]

@@ -164,14 +164,24 @@ def _beyond(walk: Sequence[str], values: Sequence[Any], *, itself: bool = False)
 
 
 def paginate(
-    queryset: QuerySet[M], order: Sequence[str], cursor: str | None = None, limit: int = DEFAULT_LIMIT
+    queryset: QuerySet[M],
+    order: Sequence[str],
+    cursor: str | None = None,
+    limit: int = DEFAULT_LIMIT,
+    *,
+    whole: Callable[[QuerySet[M]], QuerySet[M]] | None = None,
 ) -> Page[M]:
     """One page of `queryset` by `order`, whose last field must be unique and whose fields must not be null.
 
-    Raises BadCursor. One query; one row more than asked tells whether there is a further page.
+    Raises BadCursor. One query; one row more than asked tells whether there is a further page. With `whole` it sorts
+    nothing but keys, for which an index may do, and what `whole` joins to the rows is joined to those of the page.
     """
     place = _Place.read(order, cursor)
-    return place.page(list(place.behind(queryset, Span())[: limit + 1]), limit)
+    found = place.behind(queryset, Span())[: limit + 1]
+    if whole is not None:
+        rows = queryset.model._default_manager.filter(pk__in=found.values("pk"))
+        found = whole(rows).order_by(*place.walk)
+    return place.page(list(found), limit)
 
 
 def seek(
@@ -210,10 +220,11 @@ def link(query: QueryDict, cursor: str | None) -> str | None:
 
 
 class KeysetPagination(BasePagination):
-    """`{"next", "previous", "results"}`; a view may state `page_order`, by default newest first."""
+    """`{"next", "previous", "results"}`; a view may state `page_order`, by default newest first, and `whole`."""
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
-        page = partial(paginate, queryset, getattr(view, "page_order", ["-id"]))
+        order, whole = getattr(view, "page_order", ["-id"]), getattr(view, "whole", None)
+        page = partial(paginate, queryset, order, whole=whole)
         return self.take(page, request, getattr(queryset, "model", None))
 
     def take(

@@ -66,6 +66,8 @@ INSTALLED_APPS = [
     "scanning.advisories.apps.AdvisoriesConfig",
     "scanning.imports.apps.ImportsConfig",
     "scanning.triage.apps.TriageConfig",
+    "scanning.tools.apps.ToolsConfig",
+    "scanning.counts.apps.CountsConfig",
     "compliance.apps.ComplianceConfig",
 ]
 
@@ -256,6 +258,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_ROUTES = {
     "scanning.tasks.run_scan": {"queue": "scans"},
+    "scanning.tools.tasks.install": {"queue": "scans"},  # where the tools are to run
     "audit.sealing.tasks.seal_trail": {"queue": "seal"},
 }
 CELERY_TIMEZONE = "UTC"
@@ -272,6 +275,7 @@ CELERY_BEAT_SCHEDULE = {
     "purge-access-traces": {"task": "rbac.access.tasks.purge_traces", "schedule": 3600.0},
     "tell-of-ending-tokens": {"task": "accounts.tokens.tasks.tell_of_ending_tokens", "schedule": 3600.0},
     "enrich-findings": {"task": "scanning.advisories.tasks.enrich_findings", "schedule": 3600.0},
+    "fold-finding-counts": {"task": "scanning.counts.tasks.fold_counts", "schedule": 300.0},
     "wake-accepted-findings": {"task": "scanning.triage.tasks.wake_accepted", "schedule": 300.0},
     # At the full hour rather than an hour after the start, so that restarts don't put it off.
     "evaluate-controls": {"task": "compliance.tasks.evaluate_controls", "schedule": crontab(minute=0)},
@@ -330,6 +334,7 @@ SPECTACULAR_SETTINGS = {
         "AccessOutcome": "rbac.access.models.AccessTrace.Outcome",
         "ControlState": "compliance.models.State",
         "ControlKind": "compliance.models.Control.Kind",
+        "BulkActionKind": "scanning.triage.models.BulkAction.Kind",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
@@ -397,6 +402,12 @@ SEMGREP_RULES = env.text("OPSSIGHT_SEMGREP_RULES", "")
 SAFETY_DB = env.text("OPSSIGHT_SAFETY_DB", "")
 TRIVY_CACHE = env.text("OPSSIGHT_TRIVY_CACHE", "")
 OSV_URL = env.text("OPSSIGHT_OSV_URL", "")
+# Vendors' programs come from these files, or from the vendors where that is allowed: scanning/scanners/vendors.py.
+SCANNER_ARCHIVES = {
+    "gitleaks": env.text("OPSSIGHT_GITLEAKS_ARCHIVE", ""),
+    "trivy": env.text("OPSSIGHT_TRIVY_ARCHIVE", ""),
+}
+SCANNER_DOWNLOADS = env.boolean("OPSSIGHT_SCANNER_DOWNLOADS", False)
 EPSS_FILE = env.text("OPSSIGHT_EPSS_FILE", "")
 KEV_FILE = env.text("OPSSIGHT_KEV_FILE", "")
 

@@ -1,5 +1,6 @@
 from typing import Any
 
+import django_filters
 from django.db.models import F, Sum
 from django.http import Http404
 from django.urls import reverse
@@ -17,7 +18,7 @@ from scanning import reports
 from scanning.imports import services
 from scanning.imports.models import Import
 from scanning.imports.services import COUNTS
-from scanning.models import Asset
+from scanning.models import Asset, Scan, Severity
 
 
 class ImportSerializer(StrictModelSerializer):
@@ -30,6 +31,14 @@ class ImportSerializer(StrictModelSerializer):
     class Meta:
         model = Import
         fields = ["uid", "asset", "name", "digest", "is_partial", *COUNTS, "created_at", "undone_at"]
+        read_only_fields = fields
+
+
+class OneImport(ImportSerializer):
+    scans = serializers.SlugRelatedField[Scan](slug_field="uid", many=True, read_only=True)
+
+    class Meta(ImportSerializer.Meta):
+        fields = [*ImportSerializer.Meta.fields, "scans"]
         read_only_fields = fields
 
 
@@ -51,21 +60,36 @@ class Counts(serializers.Serializer[Any]):
 
 
 class ScannerDiff(Counts):
+    scan = serializers.UUIDField(source="uid", help_text="Of no use after a trial.")
     scanner = serializers.CharField()
     scanner_version = serializers.CharField()
     state = serializers.CharField()
     reason = serializers.CharField()
 
 
+class Raised(serializers.Serializer[Any]):
+    scanner = serializers.CharField()
+    rule = serializers.CharField()
+    title = serializers.CharField()
+    severity = serializers.ChoiceField([severity.word for severity in Severity])
+    path = serializers.CharField()
+    line = serializers.IntegerField()
+    cwe = serializers.IntegerField(allow_null=True)
+    help_url = serializers.CharField()
+    fingerprint = serializers.CharField()
+
+
 class DiffSerializer(Counts):
     uid = serializers.UUIDField(allow_null=True, help_text="None after a trial.")
     dry_run = serializers.BooleanField()
     scanners = ScannerDiff(many=True)
+    raised = Raised(many=True, help_text="After a trial: what would be new or reopened; the most severe 1000.")
 
     @classmethod
     def told(cls, diff: services.Diff) -> dict[str, Any]:
         row, scans = diff.row, diff.scans
-        return dict(cls({"uid": row and row.uid, "dry_run": row is None, "scanners": scans, **diff.counts()}).data)
+        told = {"uid": row and row.uid, "dry_run": row is None, "scanners": scans, "raised": diff.raised}
+        return dict(cls({**told, **diff.counts()}).data)
 
 
 class UndoneSerializer(serializers.Serializer[Any]):
@@ -76,6 +100,7 @@ class UndoneSerializer(serializers.Serializer[Any]):
 
 class ImportFilter(FilterSet):
     asset = UidFilter(field_name="asset__uid")
+    digest = django_filters.CharFilter(help_text="SHA-256 of the bytes that came, 64 hex characters.")
 
 
 class ImportViewSet(Resource, List, Retrieve):
@@ -84,6 +109,9 @@ class ImportViewSet(Resource, List, Retrieve):
     serializer_class = ImportSerializer
     filterset_class = ImportFilter
     parser_classes = [MultiPartParser]
+
+    def get_serializer_class(self) -> type[ImportSerializer]:
+        return OneImport if self.action == "retrieve" else ImportSerializer
 
     @extend_schema(request=NewImport, responses={201: DiffSerializer, 200: DiffSerializer})
     def create(self, request: Request) -> Response:

@@ -2,4 +2,3 @@ from opssight.kernel.events import register
 
 IMPORT_UNDONE = register("imports:undone", severity="low")
 FINDING_WITHDRAWN = register("findings:withdrawn")  # it was known from an undone import alone
-FINDING_RESTORED = register("findings:restored")  # as it was before an undone import

@@ -2,10 +2,11 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from opssight.kernel.access import check
@@ -17,15 +18,24 @@ from scanning.advisories.rating import rate
 from scanning.detail import RATED
 from scanning.imports import events
 from scanning.imports.models import Change, Import
-from scanning.models import Asset, Finding, Scan, ScanState, Status
+from scanning.models import Asset, Finding, Scan, ScanState, Severity, Status
+from scanning.triage import services as triage
+from scanning.triage.models import Decision
 
 COUNTS = ("new", "same", "fixed", "reopened")
 BATCH = 500
 CHUNK = 1 << 20
+MAX_TOLD = 1000  # findings that the answer to a trial lists
+TOLD_OF_RAISED = ("scanner", "rule", "title", "severity", "path", "line", "cwe", "help_url", "fingerprint")
 
 
 NOTHING_READ = (
     "The report names no file that was read, so it says nothing of the asset. Was the tool at the right place?"
+)
+# Gitleaks, checkov, detect-secrets, trivy and SARIF have no place for it; an empty list is how they say "nothing".
+SCOPE_UNKNOWN = (
+    "The report names no finding and does not tell what was read. What was open is closed on the word of whoever sent "
+    "it, and the asset is not called clean."
 )
 
 
@@ -41,10 +51,14 @@ class NotUndone(Refusal):
 
 @dataclass(frozen=True)
 class Diff:
-    """What a report came to, or would: findings by what became of them. `row` is None after a trial."""
+    """What a report came to, or would: findings by what became of them.
+
+    After a trial `row` is None, and `raised` holds what would be new or reopened, most severe first, cut at MAX_TOLD.
+    """
 
     row: Import | None
     scans: list[Scan]
+    raised: list[dict[str, Any]] = field(default_factory=list)
 
     def counts(self) -> dict[str, int]:
         return {name: sum(getattr(scan, name) for scan in self.scans) for name in COUNTS}
@@ -77,9 +91,17 @@ def import_report(
         raise Unusable(str(error)) from None
     with transaction.atomic():
         scans = _take(row, runs)
-        if dry_run:
-            transaction.set_rollback(True)
-    return Diff(None if dry_run else row, scans)
+        if not dry_run:
+            return Diff(row, scans)
+        raised = _raised(row, scans)
+        transaction.set_rollback(True)
+    return Diff(None, scans, raised)
+
+
+def _raised(row: Import, scans: list[Scan]) -> list[dict[str, Any]]:
+    reopened = row.changes.filter(status=Status.FIXED, became=Status.OPEN).values("finding")
+    rows = Finding.objects.filter(Q(first_scan__in=scans) | Q(pk__in=reopened)).order_by("-severity", "path", "pk")
+    return [{**told, "severity": Severity(told["severity"]).word} for told in rows.values(*TOLD_OF_RAISED)[:MAX_TOLD]]
 
 
 def _digest(file: BinaryIO) -> str:
@@ -118,7 +140,8 @@ def _record(row: Import, run: reports.Run) -> Scan:
     scan.new, scan.same, scan.reopened, scan.fixed = tally.new, tally.same, tally.reopened, fixed
     scan.files_read = len(run.files or ())
     scan.state = ScanState.COMPLETED_WITH_ERRORS if errors or not run.complete else ScanState.COMPLETED
-    scan.reason, scan.finished_at = findings.storable("\n".join(errors[:20])), timezone.now()
+    told = errors[:20] or [SCOPE_UNKNOWN] * (run.files is None and not run.findings)
+    scan.reason, scan.finished_at = findings.storable("\n".join(told)), timezone.now()
     scan.save()
     scan_events.SCAN_FINISHED.emit(
         target=scan, state=scan.state, new=scan.new, same=scan.same, fixed=fixed, reopened=scan.reopened
@@ -181,7 +204,7 @@ def _restore(row: Import, scans: list[Scan]) -> tuple[int, int]:
             finding.due_at, finding.fixed_at = change.due_at, change.fixed_at
         with bulk_write():
             news = [(change.finding, {"status": [change.became, change.status]}) for change in told]
-            bulk_record(events.FINDING_RESTORED, news)
+            bulk_record(scan_events.FINDING_RESTORED, news)
             rows = [change.finding for change in told]
             Finding.objects.bulk_update(rows, ["status", "severity", "due_at", "fixed_at"])
         # What a later run has told of it stands, whatever became of its state.
@@ -217,6 +240,8 @@ def _withdraw(scans: list[Scan]) -> tuple[int, int]:
     raised = Finding.objects.filter(first_scan__in=scans)
     alone, withdrawn = raised.filter(last_scan__in=scans, status=Status.OPEN), 0
     while batch := list(alone.order_by("pk")[:BATCH]):
+        waiting = Decision.objects.waiting().filter(finding__in=batch).select_related("finding", "decided_by")
+        triage.close(list(waiting), "The import that brought the finding was undone.")
         with bulk_write():
             bulk_record(events.FINDING_WITHDRAWN, [(finding, {"status": [finding.status, None]}) for finding in batch])
             Finding.objects.filter(pk__in=[finding.pk for finding in batch]).delete()

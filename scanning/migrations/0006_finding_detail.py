@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('scanning', '0008_targets'),
+        ('scanning', '0005_imports'),
     ]
 
     operations = [

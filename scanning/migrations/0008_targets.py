@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('scanning', '0005_imports'),
+        ('scanning', '0007_finding_owner'),
     ]
 
     operations = [

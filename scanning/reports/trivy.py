@@ -1,5 +1,5 @@
 """Trivy's JSON: schema 2, and the bare list (or null: nothing found) of before. Excerpts of secrets are left out, as
-trivy shows the neighbours of what it masks."""
+trivy shows the neighbours of what it masks; misconfigurations show resources with all they are set to."""
 
 from typing import BinaryIO
 
@@ -19,6 +19,7 @@ from scanning.reports.words import (
     severity,
     title,
     without_numbers,
+    without_values,
 )
 
 ABOUT = ("Target", "Class", "Type")
@@ -113,7 +114,7 @@ def _misconfiguration(found: Node, about: dict[str, str], where: str, paths: Pat
         severity=severity(found.text("Severity", "")),
         path=paths.take(about.get("Target", ""), f"{where}.Target"),
         line=line,
-        code=numbered(line, "\n".join(rows)),
+        code=numbered(line, without_values("\n".join(rows))),
         flagged="\n".join(rows) or without_numbers(message),
         help_url=link(found.text("PrimaryURL", "")),
         end_line=cause.number("EndLine", 0),

@@ -118,6 +118,19 @@ def secret(rule: str, path: str, hidden: str) -> str:
     return "\0".join(("secret", rule, path, keyed_hash("scanning.secret", hidden)))
 
 
+def without_values(text: str) -> str:
+    """Configuration, without what its settings of secrets and its environment are set to; quoted or not."""
+    text = re.sub(r"(?im)^(\s*(?:ENV|ARG)\s+[^\s=]+[\s=]).*$", rf"\1{MASK}", masked(text))
+    return _SETTING.sub(rf"\1{MASK}", text)
+
+
+# `value` is Kubernetes' word for what an environment variable is set to.
+_SETTING = re.compile(
+    r"(?i)((?:\bvalue|pass(?:word|wd|phrase)?|pwd|secret|token|key|credentials?|connection_?string|dsn)"
+    r"[\w.-]*['\"]?\s*[:=]\s*)(?![\s\[{|>*])[^,}\]\n]+"
+)
+
+
 def masked(text: str) -> str:
     """Without what stands in quotes, and without words that look like keys."""
     text = re.sub(r"""(['"])(?:\\.|(?!\1)[^\n\\])+(\1|(?=\n|$))""", rf"\g<1>{MASK}\g<1>", text)

@@ -1,5 +1,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, ClassVar, TypeVar
 
@@ -30,7 +31,8 @@ class NotReady(Exception):
 class Pace:
     """How much of a target one run of a tool reads: start-up costs, and so does waiting for the first results.
 
-    A part doubles from `first` bytes up to `most`. `files` keeps the command line far below what a system allows.
+    A part is four times the one before, from `first` bytes up to `most`. `files` keeps the command line far below what
+    a system allows.
     """
 
     first: int
@@ -38,7 +40,7 @@ class Pace:
     files: int
 
 
-QUICK = Pace(200_000, 1_600_000, 400)
+QUICK = Pace(400_000, 6_400_000, 2_000)
 SLOW_START = Pace(8_000_000, 64_000_000, 2_000)
 WHOLE = Pace(256_000_000, 256_000_000, 50_000)
 ONE_BY_ONE = Pace(1, 1, 1)
@@ -63,6 +65,10 @@ class Scanner:
     def check(self) -> None:
         """toolbox.NotInstalled or NotReady where it can't run."""
         toolbox.program(self.name)
+
+    def data_at(self) -> datetime | None:
+        """How old what it knows is, where it reads that from a file of the operator's."""
+        return None
 
     def fits(self, name: str) -> bool:
         """Whether it reads the file of this name, relative to its root."""

@@ -1,6 +1,8 @@
 """Safety 2.x with a database of the operator's. Exit 64 means vulnerabilities; it skips what is not pinned without a
 word. Version 3 does not even show its help without the network, so it is not used."""
 
+import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 from django.conf import settings
@@ -23,6 +25,13 @@ class Safety(Scanner):
             raise NotReady("safety has no database: set OPSSIGHT_SAFETY_DB to the folder with insecure_full.json.")
         if not Path(settings.SAFETY_DB, "insecure_full.json").is_file():
             raise NotReady(f"OPSSIGHT_SAFETY_DB names {settings.SAFETY_DB}, which holds no insecure_full.json.")
+
+    def data_at(self) -> datetime | None:
+        try:
+            meta = json.loads(Path(settings.SAFETY_DB, "insecure_full.json").read_bytes())["$meta"]
+            return datetime.fromtimestamp(meta["timestamp"], UTC)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def fits(self, name: str) -> bool:
         return is_requirements(name)

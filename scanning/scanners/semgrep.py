@@ -4,15 +4,19 @@ It exits 0 with findings too, 2 and 7 where it failed. `paths.scanned` says what
 memory of its own, and the other core is for alerts. Files that are named are read whatever .semgrepignore says.
 """
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
 import yaml
 from django.conf import settings
 
-from scanning.scanners.base import SLOW_START, NotReady, Scanner, register
+from scanning.reports.words import SECRET_CWES, masked, numbered, secret
+from scanning.scanners.base import SLOW_START, NotReady, Report, Scanner, register
 from scanning.scanners.names import is_text
 
+MOST_LINES = 20  # of a finding's code that are kept
 RULES = Path(__file__).parent.parent / "rules"
 SUFFIXES = {
     "python": (".py", ".pyi"), "javascript": (".js", ".jsx", ".mjs", ".cjs"), "typescript": (".ts", ".tsx"),
@@ -35,6 +39,25 @@ class Semgrep(Scanner):
         super().check()
         if settings.SEMGREP_RULES and not Path(settings.SEMGREP_RULES).is_dir():
             raise NotReady(f"OPSSIGHT_SEMGREP_RULES names {settings.SEMGREP_RULES}, which is not a folder.")
+
+    def read(self, stream: BinaryIO, files: list[str], root: Path) -> Report:
+        """With the code that was flagged, which semgrep shows to those alone who have signed in to it."""
+        report = super().read(stream, files, root)
+        lines: dict[str, list[str]] = {}
+        for number, found in enumerate(report.findings):
+            if found.code or not found.line:
+                continue
+            if found.path not in lines:
+                lines[found.path] = (root / found.path).read_text(errors="replace").splitlines()
+            rows = lines[found.path][found.line - 1 : max(found.line, found.end_line)]
+            code, hidden = "\n".join(rows[:MOST_LINES]), found.cwe in SECRET_CWES
+            report.findings[number] = replace(
+                found,
+                code=numbered(found.line, masked(code) if hidden else code),
+                flagged=code,
+                identity=secret(found.rule, found.path, " ".join(code.split())) if hidden else found.identity,
+            )
+        return report
 
     def fits(self, name: str) -> bool:
         endings = suffixes(settings.SEMGREP_RULES)

@@ -1,6 +1,9 @@
 """Trivy on a folder: misconfigurations and secrets; known vulnerabilities too where the operator keeps its database,
 which is never downloaded here. Exits 0 with findings, 1 where it failed. A report without `Results` is a clean one."""
 
+import json
+import re
+from datetime import datetime
 from pathlib import Path
 
 from django.conf import settings
@@ -22,6 +25,13 @@ class Trivy(Scanner):
         super().check()
         if settings.TRIVY_CACHE and not Path(settings.TRIVY_CACHE, "db", "metadata.json").is_file():
             raise NotReady(f"OPSSIGHT_TRIVY_CACHE names {settings.TRIVY_CACHE}, which holds no db/metadata.json.")
+
+    def data_at(self) -> datetime | None:
+        try:
+            told = json.loads(Path(settings.TRIVY_CACHE, "db", "metadata.json").read_bytes())["UpdatedAt"]
+            return datetime.fromisoformat(re.sub(r"\.\d+", "", told))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def fits(self, name: str) -> bool:
         return is_text(name) and base(name) not in OWN

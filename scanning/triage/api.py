@@ -1,6 +1,5 @@
 from typing import Any
 
-from django.http import Http404
 from django.urls import reverse
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
@@ -8,11 +7,13 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from opssight.kernel.rest.bulk import BulkAnswer, BulkRequest, each
 from opssight.kernel.rest.filters import ChoiceIn, FilterSet, UidFilter, YesNo, choices
 from opssight.kernel.rest.serializers import StrictModelSerializer, StrictSerializer, Text, uid
 from opssight.kernel.rest.views import List, Resource, Retrieve
-from scanning.models import Finding, Status
-from scanning.triage import services
+from scanning.models import Status
+from scanning.triage import bulk_api, comments_api, services
+from scanning.triage.comments_api import finding_named
 from scanning.triage.models import Decision
 
 
@@ -26,7 +27,7 @@ class DecisionSerializer(StrictModelSerializer):
         model = Decision
         fields = [
             "uid", "finding", "was", "status", "reason", "until", "original", "decided_by", "decided_at", "is_approved",
-            "answered_by", "answered_at", "answer", "woken_at",
+            "answered_by", "answered_at", "answer", "woken_at", "undone_at",
         ]  # fmt: skip
         read_only_fields = fields
 
@@ -61,25 +62,33 @@ class DecisionViewSet(Resource, List, Retrieve):
 
     @classmethod
     def permission_for(cls, action: str) -> str:
-        if action == "create":
+        if action in ("create", "bulk"):
             return "findings:triage"
         return super().permission_for("approve" if action == "refuse" else action)
 
     @extend_schema(request=NewDecision, responses={201: DecisionSerializer})
     def create(self, request: Request) -> Response:
         """Decide about a finding. An acceptance counts once a second person approved it."""
-        asked = NewDecision(data=request.data)
-        asked.is_valid(raise_exception=True)
-        given: dict[str, Any] = asked.validated_data
-        finding = self._finding(request, given.pop("finding"))
-        original = given.pop("original")
-        decision = services.decide(
-            finding, given.pop("status"), by=request.user, original=original and self._finding(request, original),
-            **given,
-        )  # fmt: skip
+        decision = self._decide(request.data, request)
         address = reverse("decisions-detail", args=[decision.uid])
         data = self.get_serializer(decision).data
         return Response(data, status=status.HTTP_201_CREATED, headers={"Location": address})
+
+    @extend_schema(request=BulkRequest, responses=BulkAnswer)
+    @action(detail=False, methods=["post"])
+    def bulk(self, request: Request) -> Response:
+        """Up to 100 different decisions, each by itself. The same one about many findings: `/bulk-actions`."""
+        return each(request, self._decide)
+
+    def _decide(self, data: Any, request: Request, *, dry_run: bool = False) -> Decision:
+        asked = NewDecision(data=data)
+        asked.is_valid(raise_exception=True)
+        given: dict[str, Any] = asked.validated_data
+        finding, original = finding_named(request, given.pop("finding")), given.pop("original")
+        return services.decide(
+            finding, given.pop("status"), by=request.user, original=original and finding_named(request, original),
+            **given,
+        )  # fmt: skip
 
     @extend_schema(request=None, responses=DecisionSerializer)
     @action(detail=True, methods=["post"])
@@ -96,12 +105,5 @@ class DecisionViewSet(Resource, List, Retrieve):
         decision = services.answer(self.get_object(), approve=False, by=request.user, **asked.validated_data)
         return Response(self.get_serializer(decision).data)
 
-    @staticmethod
-    def _finding(request: Request, uid: Any) -> Finding:
-        finding = Finding.objects.permitted(request.user, "findings:read").filter(uid=uid).first()
-        if finding is None:
-            raise Http404
-        return finding
 
-
-routes = [("decisions", DecisionViewSet)]
+routes = [("decisions", DecisionViewSet), *bulk_api.routes, *comments_api.routes]

@@ -8,7 +8,10 @@ class TriageConfig(AppConfig):
 
     def ready(self) -> None:
         from audit.registry import audited
-        from scanning.triage import events, permissions  # noqa: F401  (registers)
-        from scanning.triage.models import Decision
+        from scanning.triage import events, notices, permissions, receivers  # noqa: F401  (registers)
+        from scanning.triage.models import BulkAction, Comment, Decision
 
-        audited(Decision, plain=("reason", "answer"))
+        # That a decision was undone is told by the event of its finding.
+        audited(Decision, plain=("reason", "answer"), ignore=("undone_at",))
+        audited(Comment, personal=("text",))  # may hold anything: it can be erased, and still proved
+        audited(BulkAction, plain=("reason", "word"), ignore=("left",))

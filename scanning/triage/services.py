@@ -1,5 +1,6 @@
 """Deciding about findings: which states follow which, what needs a reason, and whose word an acceptance takes."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,8 +10,9 @@ from django.utils import timezone
 from opssight.kernel.access import check
 from opssight.kernel.actor import Actor, acting
 from opssight.kernel.errors import Refusal
+from opssight.kernel.events import bulk_record, bulk_write
 from scanning.models import Finding, Status, due_at
-from scanning.triage import events
+from scanning.triage import events, notices
 from scanning.triage.models import Decision
 
 WAKER = Actor(kind="system", label="Triage")
@@ -23,6 +25,7 @@ FOLLOWS: dict[str, set[Status]] = {
     **{status: {Status.OPEN} for status in _CLOSED},
 }
 WITHOUT_REASON = {Status.TRIAGED, Status.IN_PROGRESS}
+WAITS_ALREADY = "An acceptance of it waits for approval already."
 
 
 class NotPossible(Refusal):
@@ -46,52 +49,66 @@ def decide(
 
     Incomplete without a reason, an end, or an original where one is needed; NotPossible from the state it is in.
     """
-    finding = _locked(finding)
+    finding = locked(finding)
     check(by, "findings:triage", finding)
     if status not in FOLLOWS[finding.status]:
         after = ", ".join(sorted(FOLLOWS[finding.status]))
         raise NotPossible(f"{finding.label} is {finding.get_status_display().lower()}; after that it can be: {after}.")
-    _complete(finding, Status(status), reason, until, original)
+    complete(status, reason, until, original)
+    if why := unfit(finding, status, original):
+        raise Incomplete(why)
+    waiting = list(Decision.objects.waiting().filter(finding=finding))
+    if status == Status.ACCEPTED and waiting:
+        raise NotPossible(f"An acceptance of {finding.label} waits for approval already.")
     decision = Decision(
         finding=finding, asset=finding.asset, status=status, was=finding.status, reason=reason.strip(),
         decided_by=by, until=until if status == Status.ACCEPTED else None,
         original=original if status == Status.DUPLICATE else None,
     )  # fmt: skip
+    decision.save()
     if status == Status.ACCEPTED:
-        if Decision.objects.waiting().filter(finding=finding).exists():
-            raise NotPossible(f"An acceptance of {finding.label} waits for approval already.")
-        decision.save()
         events.ACCEPTANCE_ASKED.emit(target=finding, until=str(until), reason=decision.reason)
         return decision
-    decision.save()
     _set(finding, status, decision.reason)
+    close(waiting)
     return decision
 
 
-def _complete(finding: Finding, status: Status, reason: str, until: datetime | None, original: Finding | None) -> None:
+def complete(status: str, reason: str, until: datetime | None, original: Finding | None) -> None:
+    """Incomplete where the decision itself lacks something, whatever it is about."""
     if status not in WITHOUT_REASON and not reason.strip():
         raise Incomplete("Give a reason: whoever reads this in a year must understand it.")
     now = timezone.now()
     if status == Status.ACCEPTED and (until is None or not now < until <= now + LONGEST):
         raise Incomplete("Say until when it is accepted: a moment within the next 366 days.")
-    if status == Status.DUPLICATE:
-        if original is None:
-            raise Incomplete("Say which finding it is a duplicate of.")
-        if original.pk == finding.pk or original.status == Status.DUPLICATE or original.asset_id != finding.asset_id:
-            raise Incomplete("It can be a duplicate of another finding of the same asset that is none itself.")
+    if status == Status.DUPLICATE and original is None:
+        raise Incomplete("Say which finding it is a duplicate of.")
+
+
+def unfit(finding: Finding, status: str, original: Finding | None) -> str:
+    """Why a finding can't be a duplicate of `original`; "" where it can, or nobody asks for it."""
+    if status != Status.DUPLICATE or original is None:
+        return ""
+    if original.pk == finding.pk or original.status == Status.DUPLICATE or original.asset_id != finding.asset_id:
+        return "It can be a duplicate of another finding of the same asset that is none itself."
+    return ""
+
+
+def move(finding: Finding, status: str, *, at: datetime) -> None:
+    """Give it another state, not yet saved: status, fixed_at and due_at."""
+    if finding.status not in _UNRESOLVED:  # it begins anew
+        finding.due_at = due_at(finding.severity, at)
+    finding.status, finding.fixed_at = status, at if status == Status.FIXED else None
 
 
 def _set(finding: Finding, status: str, reason: str) -> None:
-    was, now = finding.status, timezone.now()
-    finding.status = status
-    finding.fixed_at = now if status == Status.FIXED else None
-    if was not in _UNRESOLVED:  # it begins anew
-        finding.due_at = due_at(finding.severity, now)
+    was = finding.status
+    move(finding, status, at=timezone.now())
     finding.save(update_fields=["status", "fixed_at", "due_at"])
     events.FINDING_TRIAGED.emit(target=finding, was=was, now=status, reason=reason)
 
 
-def _locked(finding: Finding) -> Finding:
+def locked(finding: Finding) -> Finding:
     return Finding.objects.select_for_update(of=("self",)).select_related("asset").get(pk=finding.pk)
 
 
@@ -102,14 +119,14 @@ def _locked(finding: Finding) -> Finding:
 def answer(decision: Decision, *, approve: bool, by: Any, reason: str = "") -> Decision:
     """A second person's word on an acceptance. Incomplete for a refusal without a reason; NotPossible for the same
     person, and where it was answered or the finding has moved on."""
-    finding = _locked(decision.finding)
+    finding = locked(decision.finding)
     decision.refresh_from_db()
     check(by, "decisions:approve", decision)
     if not decision.is_waiting:
         raise NotPossible("This decision waits for nobody's answer.")
     if approve and decision.decided_by_id == by.pk:
         raise NotPossible("It takes a second person to accept a risk: ask a colleague.")
-    if approve and finding.status not in _UNRESOLVED:
+    if approve and finding.status != decision.was:
         raise NotPossible(f"{finding.label} is {finding.get_status_display().lower()} by now.")
     if not approve and not reason.strip():
         raise Incomplete("Say why, so that the other knows what to do.")
@@ -123,22 +140,54 @@ def answer(decision: Decision, *, approve: bool, by: Any, reason: str = "") -> D
         _set(finding, Status.ACCEPTED, decision.reason)
     else:
         events.ACCEPTANCE_REFUSED.emit(target=finding, reason=decision.answer)
+    notices.answered(decision)
     return decision
 
 
+def close(waiting: Sequence[Decision], why: str = "", *, tell: bool = True) -> None:
+    """End acceptances that nobody has answered, since they are about a state that is gone. Who asked is told.
+
+    The caller holds their findings, whose state it has just changed.
+    """
+    if not waiting:
+        return
+    now = timezone.now()
+    for decision in waiting:
+        decision.is_approved, decision.answered_at = False, now
+        decision.answer = why or f"The finding is {decision.finding.get_status_display().lower()} by now: ask anew."
+    with bulk_write():
+        Decision.objects.bulk_update(waiting, ["is_approved", "answered_at", "answer"])
+        bulk_record(events.DECISION_CLOSED, [(decision, {"answer": ["", decision.answer]}) for decision in waiting])
+    if tell:
+        notices.closed(waiting)
+
+
+@transaction.atomic
+def close_moved_on(asset_id: int | None = None) -> int:
+    """End those whose finding a scan or an undone import has given another state, and say how many."""
+    moved = Decision.objects.moved_on()
+    if asset_id is not None:
+        moved = moved.filter(asset=asset_id)
+    found = list(Finding.objects.select_for_update().filter(pk__in=moved.values("finding")).order_by("pk"))
+    still = list(moved.filter(finding__in=found).select_related("finding", "decided_by"))
+    close(still)
+    return len(still)
+
+
 def wake() -> int:
-    """Open what was accepted until now, with a new deadline, and say how many."""
+    """Open what was accepted until now, with a new deadline, and say how many. What waits in vain is closed too."""
     woken = 0
     with acting(WAKER):
         for pk in list(Decision.objects.run_out(at=timezone.now()).order_by("pk").values_list("pk", flat=True)):
             woken += _wake(pk)
+        close_moved_on()
     return woken
 
 
 @transaction.atomic
 def _wake(pk: int) -> bool:
     decision = Decision.objects.select_related("finding").get(pk=pk)
-    finding = _locked(decision.finding)
+    finding = locked(decision.finding)
     if not Decision.objects.run_out(at=timezone.now()).filter(pk=pk).exists():
         return False  # decided otherwise in between
     decision.woken_at = timezone.now()

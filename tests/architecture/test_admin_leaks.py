@@ -38,7 +38,8 @@ from rbac.models import DenyRule, Role, RoleAssignment, Unit
 from rbac.services import assign_role, create_unit, root_unit, save_deny
 from scanning.imports.models import Import
 from scanning.models import Asset, Finding, Scan, Severity
-from scanning.triage.models import Decision
+from scanning.tools.models import Installation
+from scanning.triage.models import BulkAction, Comment, Decision
 from tests.conftest import enrolled, make_person, opened
 
 SECRET = "bravo"  # stands in each text of an object that must stay out of sight
@@ -58,6 +59,15 @@ def decision(unit: Unit) -> Decision:
         finding=about, asset=about.asset, status="accepted", was="open", reason=unit.name,
         decided_by=person(unit), until=timezone.now() + timedelta(days=9),
     )  # fmt: skip
+
+
+def installation(unit: Unit) -> Installation:
+    return Installation.objects.create(tool="bandit", version="1.9.4", state="failed", reason=unit.name)
+
+
+def comment(unit: Unit) -> Comment:
+    about = finding(unit)
+    return Comment.objects.create(finding=about, asset=about.asset, author=person(unit), text=unit.name)
 
 
 def finding(unit: Unit) -> Finding:
@@ -183,6 +193,11 @@ MAKE: dict[str, Callable[[Unit], Model]] = {
     "imports.import": lambda unit: Import.objects.create(asset=asset(unit), digest="0" * 64),
     "scanning.finding": finding,
     "triage.decision": decision,
+    "tools.installation": installation,
+    "triage.comment": comment,
+    "triage.bulkaction": lambda unit: BulkAction.objects.create(
+        done_by=person(unit), kind="tag", word=unit.name[:30].lower(), changed=1
+    ),
 }
 PAGES = list(admin.site._registry.values())
 

@@ -15,6 +15,8 @@ PUBLIC = {
     "healthz",
     "readyz",
     "verify.py",
+    "client/opssight-ci.py",
+    "client/opssight-ci.py.sha256",
     "^api(?:/.*)?$",
     "api/v1/openapi.json",
     "api/v1/devices/reports",

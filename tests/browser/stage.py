@@ -35,6 +35,9 @@ from rbac.models import Role, RoleAssignment
 from rbac.role_book import save_role
 from rbac.services import create_unit, root_unit
 from scanning.models import Asset, Finding, Scan, ScanState, Severity, Status
+from scanning.triage import comments, ownership
+from scanning.triage import services as triage
+from scanning.triage.models import Comment
 from tests.accounts.sso.conftest import make_provider
 from tests.architecture.test_admin_leaks import MAKE
 from tests.conftest import PASSWORD, enrolled, make_person, opened
@@ -64,6 +67,7 @@ def seed() -> None:
     make_scan(make_asset("archive"), at=now - timedelta(days=9), files_read=3)
     make_scan(make_asset("router"), files_read=4)
     make_asset("label-printer")
+    _talk_about(Finding.objects.filter(severity=Severity.CRITICAL).earliest("id"))
     evaluate_all()
     for page in admin.site._registry.values():
         if not page.model._default_manager.exists():
@@ -71,6 +75,16 @@ def seed() -> None:
             MAKE[page.model._meta.label_lower](unit)
     seal()
     verify_and_keep()
+
+
+def _talk_about(found: Finding) -> None:
+    olga = User.objects.get(email="olga@example.org")
+    ownership.assign(found, olga, by=olga)
+    ownership.retag(found, by=olga, add=["needs-review", "w" * 30])
+    comments.comment(found, "Reachable from outside?\n\n" + "w" * 200, by=olga)
+    triage.decide(found, "triaged", by=olga, reason="It is, through the proxy.")
+    until = timezone.now() + timedelta(days=9)
+    triage.decide(found, "accepted", by=olga, reason="The proxy goes next week.", until=until)
 
 
 def objects() -> dict[str, Any]:
@@ -82,6 +96,7 @@ def objects() -> dict[str, Any]:
     return {
         "findings/<uuid:uid>": str(found.uid),
         "findings/<uuid:uid>/decide": str(found.uid),
+        "comments/<uuid:uid>/edit": str(Comment.objects.earliest("id").uid),
         "scans/<uuid:uid>": str(run.uid),
         "scans/<uuid:uid>/progress": str(run.uid),
         "trail/<uuid:uid>": str(entry.uid),

@@ -17,6 +17,7 @@ from tests.services import missing
 # An address that is no page: it answers a machine, or leads on to a page that is looked at by itself.
 NO_PAGE = {
     "healthz", "readyz", "^api(?:/.*)?$", ".well-known/jwks.json", "trail/export", "findings/export", "verify.py",
+    "client/opssight-ci.py", "client/opssight-ci.py.sha256",
     "sign-in/with/<slug:slug>/logout",
 }  # fmt: skip
 NO_ADMIN_PAGE = tuple(f"admin/{kind}" for kind in ("login/", "logout/", "autocomplete/", "jsi18n/", "r/", "(?P<url>"))
@@ -27,7 +28,7 @@ SOLO = {
     "set-up/<str:token>", "step-up", "my-security/factors/<uuid:uid>/remove", "my-security/factors/<uuid:uid>/name",
     "not-me/<str:token>", "sign-in/with/<slug:slug>", "sign-in/with/<slug:slug>/back", "signed-out",
     "my-security/links/<slug:slug>/new", "my-security/links/confirm", "my-security/links/<uuid:uid>/remove",
-    "step-up/with/<slug:slug>",
+    "step-up/with/<slug:slug>", "bulk-actions",
 }  # fmt: skip
 
 
@@ -181,6 +182,9 @@ def test_admin(address, olga, look, objects, window):
     [
         "findings?open={opened}",
         "findings?severity=high&due=over&q=nothing",
+        "findings?owner=me&tag=needs-review",
+        "bulk-actions?finding={opened}",
+        "bulk-actions?all=yes&query=status%3Dopen",
         "scans?state=timed_out",
         "trail?event=nothing:happened",
         "trail/report?framework=SOC2&start={day}&end={day}",

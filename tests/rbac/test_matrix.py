@@ -35,11 +35,16 @@ WRITING = {  # console pages by POST
     "compliance/<str:key>/evaluate",
     "assets/<uuid:uid>/scan",
     "decisions/<uuid:uid>/answer",
+    "scanners/<str:name>/install",
+    "findings/<uuid:uid>/owner",
+    "findings/<uuid:uid>/tags",
+    "findings/<uuid:uid>/comments",
+    "bulk-actions/<uuid:uid>/undo",
     "my-security/sessions/others/end",
 }
 # One's own whatever the role; tested where it lives.
-OWN = {"me", "devices", "tokens", "sessions", "mfa", "my-security", "step-up"}
-NAMED_BY = {"checkpoints": "size", "controls": "key", "groups": "name"}  # others by their uid
+OWN = {"me", "devices", "tokens", "sessions", "mfa", "my-security", "step-up", "bulk-actions"}
+NAMED_BY = {"checkpoints": "size", "controls": "key", "groups": "name", "scanners": "tool"}  # others by their uid
 BY_LABEL = {"mfa": "mfa.totpdevice", "trail": "audit.auditentry", "grants": "scanning.assetusergrant"}
 
 
@@ -92,6 +97,7 @@ def test_the_map_was_read():
     assert {q.about for q in ABOUT_UNITS} == {
         "assets",
         "assignments",
+        "comments",
         "decisions",
         "denies",
         "findings",

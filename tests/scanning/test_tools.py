@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
+from audit.models import AuditEntry
 from scanning.models import Finding, Scan, ScanState
 from scanning.scanners import toolbox
 from scanning.scanners.base import Report, registry
@@ -82,6 +83,20 @@ def test_semgrep_takes_the_operators_rules_and_their_languages(have, monkeypatch
     assert [r["path"] for r in told(monkeypatch, "semgrep", code)["results"]] == ["a.js"]
 
 
+def test_findings_of_semgrep_have_their_code_and_a_secret_in_it_is_masked(db, have, tmp_path):
+    have("semgrep")
+    (tmp_path / "a.py").write_text("import os\n\nos.system(one)\nos.system(two)\n")
+    (tmp_path / "settings.py").write_text('SECRET_KEY = "very-secret-key-1"\n')
+    scan = request_scan(folder_asset(tmp_path), scanner="semgrep", dispatch=False)
+    run_scan(scan.pk)
+    rows = Finding.objects.filter(path="a.py").order_by("line")
+    assert [f.code_lines() for f in rows] == [[(3, "os.system(one)", True)], [(4, "os.system(two)", True)]]
+    assert Finding.objects.get(path="settings.py").code == '1 SECRET_KEY = "********"'
+    (tmp_path / "a.py").write_text("import os\nos.system(two)\n")
+    run_scan(request_scan(folder_asset(tmp_path), scanner="semgrep", dispatch=False).pk)
+    assert [f.pk for f in Finding.objects.unresolved().filter(path="a.py")] == [rows[1].pk]
+
+
 def test_detect_secrets_finds_secrets_in_what_it_is_given(have, monkeypatch, tmp_path):
     have("detect-secrets")
     (tmp_path / "conf.ini").write_text('aws = "AKIAIOSFODNN7EXAMPLQ"\n')
@@ -130,6 +145,119 @@ def test_what_a_real_tool_finds_becomes_rows_and_stays_the_same(db, have, tmp_pa
         assert (scan.state, scan.reason, scan.files_read, scan.fixed) == (ScanState.COMPLETED, "", 1, 0)
         assert (scan.new > 0, scan.same > 0) == (new, not new)
     assert Finding.objects.get(rule=rule).path == name
+
+
+# --- programs of vendors ------------------------------------------------------------------------------------------
+
+TOKENS = ("ghp_" + "x7Kq2mVb9TzR4nLw8YcJ5sDf1GhP3aEu6QoB", "ghp_" + "p3Zt8LwQ1vXk6RbN9mYc2HsJ7dGf4TaE5uVo")
+
+
+def scanned(tool: str, root: Path) -> Scan:
+    scan = request_scan(folder_asset(root), scanner=tool, dispatch=False)
+    run_scan(scan.pk)
+    scan.refresh_from_db()
+    return scan
+
+
+def stored() -> str:
+    """All that findings and the trail keep, as text."""
+    rows = [*Finding.objects.values(), *AuditEntry.objects.values(), *Scan.objects.values()]
+    return "\n".join(str(row) for row in rows)
+
+
+@pytest.mark.parametrize("tool", ["gitleaks", "trivy"])
+def test_secrets_are_found_and_stand_in_no_row(db, have, tmp_path, tool):
+    have(tool)
+    lines = ["password = hunter2-beside", f"first={TOKENS[0]}", f"other={TOKENS[1]}", "b=hunter3-beside"]
+    (tmp_path / "app.ini").write_text("\n".join(lines))
+    scan = scanned(tool, tmp_path)
+    assert (scan.state, scan.reason, scan.new) == (ScanState.COMPLETED, "", 2)
+    assert scan.scanner_version == {"gitleaks": "8.30.1", "trivy": "0.59.1"}[tool]
+    assert {(f.rule, f.path, f.line, f.cwe, f.code) for f in Finding.objects.all()} == {
+        ("github-pat", "app.ini", 2, 798, ""),
+        ("github-pat", "app.ini", 3, 798, ""),
+    }
+    assert not [hidden for hidden in (*TOKENS, "hunter2", "hunter3") if hidden in stored()]
+    assert scanned(tool, tmp_path).same == 2
+
+
+def test_gitleaks_tells_two_secrets_of_a_file_apart(db, have, tmp_path):
+    have("gitleaks")
+    (tmp_path / "app.ini").write_text(f"first={TOKENS[0]}\nother={TOKENS[1]}\n")
+    scanned("gitleaks", tmp_path)
+    other = Finding.objects.get(line=2)
+    (tmp_path / "app.ini").write_text(f"other={TOKENS[1]}\n")
+    assert scanned("gitleaks", tmp_path).fixed == 1
+    assert [(f.pk, f.line) for f in Finding.objects.unresolved()] == [(other.pk, 1)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "rule", "line"),
+    [
+        ("Dockerfile", "FROM alpine:3.20\nENV DB_PASSWORD hunter2\nUSER root\nCMD ['sh']\n", "DS002", 3),
+        ("build/api.Dockerfile", "FROM python:latest\nUSER app\n", "DS001", 1),
+        ("main.tf", 'resource "aws_db_instance" "d" {\n  password = "hunter2"\n}\n', "AVD-AWS-0080", 1),
+        (
+            "pod.yaml",
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec:\n  containers:\n  - name: a\n    image: nginx:1.27\n"
+            "    env:\n    - name: DB_PASSWORD\n      value: hunter2\n    securityContext: {privileged: true}\n",
+            "KSV017", 6,
+        ),
+    ],
+)  # fmt: skip
+def test_trivy_judges_infrastructure_and_keeps_what_it_is_set_to_quiet(db, have, tmp_path, name, content, rule, line):
+    have("trivy")
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(content)
+    scan = scanned("trivy", tmp_path)
+    assert (scan.state, scan.reason) == (ScanState.COMPLETED, "")
+    finding = Finding.objects.get(rule=rule)
+    assert (finding.path, finding.line) == (name, line)
+    assert finding.code
+    assert "hunter2" not in stored()
+    path.unlink()
+    (tmp_path / "readme.txt").write_text("nothing\n")
+    assert scanned("trivy", tmp_path).fixed == scan.new
+
+
+@pytest.mark.parametrize("tool", ["gitleaks", "trivy"])
+def test_a_target_does_not_tell_a_vendors_program_what_to_look_for(db, have, tmp_path, tool):
+    have(tool)
+    (tmp_path / "-rf").write_text(f"a={TOKENS[0]}\n")
+    (tmp_path / "two\nlines").write_text(f"a={TOKENS[0]}\n")
+    (tmp_path / ".gitleaks.toml").write_text("[allowlist]\npaths = ['.*']\n")
+    (tmp_path / ".gitleaksignore").write_text("-rf:github-pat:1\n")
+    (tmp_path / ".trivyignore").write_text("github-pat\n")
+    (tmp_path / "trivy.yaml").write_text("scan: {scanners: [license]}\n")
+    (tmp_path / "trivy-secret.yaml").write_text("disable-rules: [github-pat]\n")
+    (tmp_path / ".gitignore").write_text("*\n")
+    scan = scanned(tool, tmp_path)
+    assert (scan.state, scan.reason) == (ScanState.COMPLETED, "")
+    assert {finding.path for finding in Finding.objects.all()} == {"-rf", "two\nlines"}
+
+
+@pytest.mark.parametrize("tool", ["gitleaks", "trivy"])
+def test_a_vendors_program_on_a_wrong_target_has_failed_and_closes_nothing(db, have, tmp_path, tool, monkeypatch):
+    have(tool)
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / "app.ini").write_text(f"a={TOKENS[0]}\n")
+    assert scanned(tool, target).new == 1
+    command = registry[tool].command
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            type(registry[tool]), "command",
+            lambda self, files, report: ["/nowhere" if word == "." else word for word in command(files, report)],
+        )  # fmt: skip
+        scan = scanned(tool, target)
+    assert (scan.state, scan.fixed) == (ScanState.FAILED, 0)
+    assert "exit code 1" in scan.reason
+    assert Finding.objects.unresolved().count() == 1
+    shutil.rmtree(target)
+    scan = scanned(tool, target)
+    assert (scan.state, scan.fixed) == (ScanState.FAILED, 0)
+    assert "does not exist" in scan.reason
 
 
 def test_pip_audit_that_reaches_nobody_has_failed(db, have, tmp_path, settings):

@@ -1,6 +1,7 @@
 """Tags of every template: icons, severities, states, times and numbers, each drawn the same way everywhere."""
 
 from datetime import UTC, datetime, timedelta
+from math import ceil
 from textwrap import dedent
 from typing import Any
 
@@ -178,6 +179,12 @@ def from_now(wait: timedelta) -> datetime:
 def in_minutes(length: timedelta) -> str:
     minutes = round(length.total_seconds() / 60)
     return f"{minutes} minute" + ("" if minutes == 1 else "s")
+
+
+@register.filter
+def minutes_left(until: datetime) -> str:
+    """At least one, of what can still be done."""
+    return f"{max(1, ceil((until - timezone.now()).total_seconds() / 60))} min left"
 
 
 # --- words --------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from django.shortcuts import render
 
 from opssight.api import DESCRIPTION
 from opssight.kernel.guards import guarded
+from scanning.client.views import client_digest
 
 METHODS = ("get", "post", "patch", "put", "delete")
 
@@ -31,7 +32,7 @@ class Operation:
 def guide(request: HttpRequest) -> HttpResponse:
     """Every operation with its permission, parameters and fields, and how to call the API at all."""
     groups = [(tag, list(items)) for tag, items in groupby(_operations(), key=lambda operation: operation.tag)]
-    return render(request, "console/api_guide.html", {"groups": groups})
+    return render(request, "console/api_guide.html", {"groups": groups, "client_digest": client_digest()})
 
 
 @cache

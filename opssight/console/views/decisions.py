@@ -11,15 +11,13 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from opssight.kernel import reads
-from opssight.kernel.access import check, decide
+from opssight.kernel.access import check
 from opssight.kernel.errors import Refusal
 from opssight.kernel.guards import guarded
 from opssight.kernel.validation import StrictForm
 from scanning.models import Finding, Status
 from scanning.triage import services
 from scanning.triage.models import Decision
-
-SHOWN = 20
 
 
 class DecideForm(StrictForm):
@@ -52,7 +50,7 @@ def decide_about(request: HttpRequest, uid: UUID) -> HttpResponse:
         given = dict(form.cleaned_data)
         named = given.pop("original").strip()
         try:
-            original = _named(rows, named) if named else None
+            original = labelled(rows, named) if named else None
             decision = services.decide(finding, given.pop("status"), by=request.user, original=original, **given)
         except Refusal as refusal:
             form.add_error(None, refusal.detail)
@@ -64,7 +62,7 @@ def decide_about(request: HttpRequest, uid: UUID) -> HttpResponse:
     return render(request, "scanning/decide.html", page, status=400 if form.errors else 200)
 
 
-def _named(rows: Any, label: str) -> Finding:
+def labelled(rows: Any, label: str) -> Finding:
     number = label.upper().removeprefix("F-")
     found = rows.filter(pk=int(number)).first() if number.isascii() and number.isdigit() and len(number) < 19 else None
     if found is None:
@@ -88,15 +86,3 @@ def answer(request: HttpRequest, uid: UUID) -> HttpResponse:
     else:
         messages.success(request, "The risk is accepted." if approve else "The acceptance is refused.")
     return redirect(decision.finding)
-
-
-def told(user: Any, finding: Finding) -> dict[str, Any]:
-    """What a finding's page says of decisions, as far as `user` may see them."""
-    rows = Decision.objects.permitted(user, "decisions:read").filter(finding=finding).order_by("-id")
-    decisions = list(rows.select_related("decided_by", "answered_by", "original")[:SHOWN])
-    waits = any(row.is_waiting for row in decisions)
-    return {
-        "decisions": decisions,
-        "may_decide": decide(user, "findings:triage", finding).allowed,
-        "may_answer": waits and decide(user, "decisions:approve", decisions[0]).allowed,
-    }

@@ -7,12 +7,12 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 
-from audit.models import AuditEntry
-from opssight.console import readings
+from opssight.console import bulk_bar, readings
 from opssight.console.counting import ask
 from opssight.console.filters import Asked
 from opssight.console.lists import links, page_of
-from opssight.console.views import decisions
+from opssight.console.navigation import shell_of
+from opssight.console.views import finding_talk
 from opssight.kernel import reads
 from opssight.kernel.guards import guarded
 from scanning import exports
@@ -25,7 +25,6 @@ DUE = [("over", "past deadline"), ("soon", "due in 3 days")]
 EXPLOITED = {"yes": True, "no": False, "unknown": None}
 KNOWN = [("yes", "known to be"), ("no", "not on CISA's list"), ("unknown", "not known")]
 FIX = [("yes", "available"), ("no", "none is named")]
-HISTORY = 20
 
 
 @guarded("findings:read")
@@ -33,9 +32,20 @@ def findings(request: HttpRequest) -> HttpResponse:
     asked, now = Asked(request.GET), timezone.now()
     may_see = Finding.objects.permitted(request.user, "findings:read")
     rows = narrowed(may_see, asked, request.user)
-    page = page_of(request, rows.select_related("asset"), ORDER)
-    counts = ask(request.user, total=rows, over=may_see.overdue(at=now), soon=may_see.due_soon(at=now))
-    context: dict[str, Any] = {"asked": asked, "page": page, **links(request, page), **counts}
+    page = page_of(
+        request, rows, ORDER, whole=lambda found: found.select_related("asset", "owner").prefetch_related("tags")
+    )
+    questions, known = {"over": may_see.overdue(at=now), "soon": may_see.due_soon(at=now)}, dict[str, int]()
+    if not (page.newer or page.older):
+        known["total"] = len(page.rows)
+    elif not asked.narrowed and not asked.query.getlist("status"):
+        known["total"] = shell_of(request).unresolved
+    elif not asked.text("q"):  # of a search nobody has to read what is not on the page
+        questions["total"] = rows
+    counts = {**known, **ask(request.user, **questions)}
+    context: dict[str, Any] = {
+        "asked": asked, "page": page, **links(request, page), **counts, **bulk_bar.bar(request.user),
+    }  # fmt: skip
     if uid := asked.uid("open"):
         context |= _opened(request, get_object_or_404(_whole(may_see), uid=uid))
     if not page.rows and not asked.narrowed:
@@ -78,6 +88,7 @@ def narrowed(rows: FindingQuerySet, asked: Asked, user: Any) -> FindingQuerySet:
         rows = rows.filter(asset__uid__in=chosen)
     if chosen := asked.among("scanner", "Scanner", scanners, names=True):
         rows = rows.filter(scanner__in=chosen)
+    rows = finding_talk.narrowed(rows, asked, user)
     if chosen := asked.among("exploited", "Exploited", KNOWN):
         known = [EXPLOITED[word] for word in chosen if EXPLOITED[word] is not None]
         unknown = Q(is_known_exploited=None) if "unknown" in chosen else Q()
@@ -110,12 +121,9 @@ def _offered(user: Any) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
 
 
 def _whole(rows: FindingQuerySet) -> QuerySet[Finding]:
-    return rows.select_related("asset", "first_scan", "last_scan")
+    return rows.select_related("asset", "first_scan", "last_scan", "owner")
 
 
 def _opened(request: HttpRequest, row: Finding) -> dict[str, Any]:
-    """With its history, of which somebody who may not read the trail has none."""
-    entries = AuditEntry.objects.permitted(request.user, "trail:read").about(row)
-    history = list(entries.select_related("personal")[:HISTORY])
     feeds = Feed.objects.known() if row.cves else {}
-    return {"finding": row, "history": history, "feeds": feeds, **decisions.told(request.user, row)}
+    return {"finding": row, "feeds": feeds, **finding_talk.told(request, row)}

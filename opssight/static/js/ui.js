@@ -148,5 +148,16 @@
     if ("expand" in elt.dataset) { elt.setAttribute("aria-expanded", "true"); elt.closest("tr").classList.add("sel"); } else select(elt.closest("tr"));
   });
 
+  /* Boxes of the queue: all of the page at once, and how many are ticked. */
+  document.addEventListener("change", (e) => {
+    const boxes = all(".queue input[name=finding]"), told = document.querySelector("[data-ticked]");
+    if (e.target.matches("[data-tick-all]")) boxes.forEach((box) => { box.checked = e.target.checked; });
+    if (!told || !e.target.matches("[data-tick-all], .queue input[name=finding]")) return;
+    const ticked = boxes.filter((box) => box.checked).length;
+    told.textContent = `${ticked} ticked`;
+    told.hidden = false;
+    say(told.textContent);
+  });
+
   prepare(document);
 })();

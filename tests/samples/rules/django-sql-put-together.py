@@ -14,3 +14,11 @@ def good(name):
     with connection.cursor() as cursor:
         cursor.execute("SELECT * FROM shop WHERE name = %s", [name])
     return Order.objects.raw("SELECT * FROM shop WHERE name = %s", [name])
+
+
+TABLE = "orders"
+
+
+def names(connection, cursor, table):
+    cursor.execute(f"SELECT count(*) FROM {TABLE}")
+    cursor.execute("SELECT count(*) FROM %s" % connection.ops.quote_name(table))
