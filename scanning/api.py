@@ -246,10 +246,6 @@ class FindingViewSet(Resource, List, Retrieve):
     filterset_class = FindingFilter
     takes = {"export": {"format", *FindingFilter.base_filters}}
 
-    @classmethod
-    def permission_for(cls, action: str) -> str:
-        return "findings:read" if action == "export" else super().permission_for(action)
-
     @extend_schema(
         parameters=[FORMAT, *FILTERS],
         responses={(200, "application/sarif+json"): OpenApiTypes.STR, (200, "text/csv"): OpenApiTypes.STR},
@@ -279,6 +275,8 @@ class FindingViewSet(Resource, List, Retrieve):
 
     @classmethod
     def permission_for(cls, action: str) -> str:
+        if action == "export":
+            return "findings:read"
         return "findings:triage" if action in ("owner", "tags") else super().permission_for(action)
 
     @extend_schema(request=NewOwner, responses=FindingSerializer)
