@@ -87,7 +87,8 @@ def _place(finding: Finding) -> dict[str, Any]:
     place: dict[str, Any] = {"artifactLocation": {"uri": quote(finding.path)}}
     if not finding.line:
         return place
-    place["region"] = region = {"startLine": finding.line, "endLine": max(finding.line, finding.end_line)}
+    region: dict[str, Any] = {"startLine": finding.line, "endLine": max(finding.line, finding.end_line)}
+    place["region"] = region
     lines = finding.code_lines()
     if flagged := [text for _, text, hit in lines if hit]:
         region["snippet"] = {"text": flagged[0]}
