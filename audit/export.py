@@ -1,9 +1,7 @@
 """What a search finds, as a file: CSV or JSON lines, an entry a row, under the names of the API."""
 
-import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from io import StringIO
 from typing import Any
 
 from django.http import StreamingHttpResponse
@@ -13,11 +11,11 @@ from audit.events import TRAIL_EXPORTED
 from audit.models import AuditEntry
 from audit.search import Search
 from audit.serializers import EntrySerializer
+from opssight.kernel.spreadsheets import line
 
 LIMIT = 100_000
 BATCH = 500
 COLUMNS = EntrySerializer.Meta.fields
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would take for a formula (OWASP, CSV injection)
 
 
 def export(search: Search, form: str) -> StreamingHttpResponse:
@@ -53,21 +51,9 @@ def _rows(search: Search, keys: list[int]) -> Iterator[Mapping[str, Any]]:
 
 
 def _csv(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    yield _line(COLUMNS)
+    yield line(COLUMNS)
     for row in rows:
-        yield _line([_cell(row[name]) for name in COLUMNS])
-
-
-def _line(cells: Iterable[Any]) -> str:
-    buffer = StringIO()
-    csv.writer(buffer).writerow(cells)
-    return buffer.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, dict | list):
-        value = json.dumps(value, ensure_ascii=False) if value else ""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+        yield line(row[name] for name in COLUMNS)
 
 
 def _jsonl(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:

@@ -3,10 +3,12 @@ from uuid import UUID
 
 import django_filters
 from django.db.models import F, QuerySet
-from django.http import Http404
+from django.http import Http404, StreamingHttpResponse
 from django.urls import reverse
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
+from django_filters.rest_framework import DjangoFilterBackend
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers, status
 from rest_framework.decorators import action
 from rest_framework.parsers import MultiPartParser
@@ -19,7 +21,7 @@ from opssight.kernel.rest.filters import ChoiceIn, FilterSet, UidFilter, YesNo, 
 from opssight.kernel.rest.serializers import StrictModelSerializer, StrictSerializer, Text, uid
 from opssight.kernel.rest.views import List, Resource, Retrieve, Update, accepted, wait_for
 from rbac.models import Unit
-from scanning import services
+from scanning import exports, services
 from scanning.coverage import STATES, matrix
 from scanning.detail import RATED
 from scanning.models import Asset, Finding, Scan, ScanState, Severity, Status
@@ -217,6 +219,13 @@ class FindingFilter(FilterSet):
         return found
 
 
+FORMAT = OpenApiParameter("format", str, description="sarif or csv.", enum=list(exports.FORMATS))
+FILTERS = [
+    OpenApiParameter(name, str, description=told.extra.get("help_text", ""))
+    for name, told in FindingFilter.base_filters.items()
+]
+
+
 class AssetViewSet(Resource, List, Retrieve, Update):
     resource = "assets"
     queryset = Asset.objects.select_related("unit")
@@ -301,6 +310,20 @@ class FindingViewSet(Resource, List, Retrieve):
     queryset = Finding.objects.all()
     serializer_class = FindingSerializer
     filterset_class = FindingFilter
+    takes = {"export": {"format", *FindingFilter.base_filters}}
+
+    @extend_schema(
+        parameters=[FORMAT, *FILTERS],
+        responses={(200, "application/sarif+json"): OpenApiTypes.STR, (200, "text/csv"): OpenApiTypes.STR},
+    )
+    @action(detail=False, pagination_class=None)
+    def export(self, request: Request) -> StreamingHttpResponse:
+        """What the list shows with the same filters, as one file of at most 100,000. It becomes an entry."""
+        form = request.query_params.get("format", "sarif")
+        if form not in exports.FORMATS:
+            raise serializers.ValidationError({"format": f"is one of {', '.join(exports.FORMATS)}."})
+        rows = DjangoFilterBackend().filter_queryset(request, self.get_queryset(), self)
+        return exports.export(rows, form, by=request.user, asked=request.GET.urlencode())
 
     def get_queryset(self) -> QuerySet[Finding]:
         rows = super().get_queryset()
@@ -318,6 +341,8 @@ class FindingViewSet(Resource, List, Retrieve):
 
     @classmethod
     def permission_for(cls, action: str) -> str:
+        if action == "export":
+            return "findings:read"
         return "findings:triage" if action in ("owner", "tags") else super().permission_for(action)
 
     @extend_schema(request=NewOwner, responses=FindingSerializer)

@@ -65,6 +65,8 @@ def fingerprints(scanner: str, found: Iterable[RawFinding]) -> Iterator[tuple[st
     """Identity that survives line shifts: tool, rule, path, the flagged code without its spacing, and the how-many-eth.
     What has an identity of its own (a dependency, a secret) is known by that in the place of rule, path and code.
 
+    A fingerprint that an export of ours brings back stays.
+
     All findings of a file must come in one call, since equal ones are told apart by their order in it. What a report
     says twice of the same place is one, with its `occurrences`. What stands before the colon is the version of this
     rule: one that another version made is another finding, so no column of its own has to say so.
@@ -74,6 +76,9 @@ def fingerprints(scanner: str, found: Iterable[RawFinding]) -> Iterator[tuple[st
     marked: dict[str, RawFinding] = {}
     times: Counter[str] = Counter()
     for raw in sorted(found, key=lambda raw: (raw.path, raw.line, raw.column)):
+        if raw.mark.startswith(f"{FINGERPRINT_VERSION}:"):
+            marked.setdefault(raw.mark, raw)
+            continue
         code = " ".join(raw.flagged.split())
         key = (scanner, "", "", raw.identity) if raw.identity else (scanner, raw.rule, raw.path, code)
         place = (*key, raw.line, raw.column, raw.end_line, raw.end_column, raw.package_version)

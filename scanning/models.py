@@ -260,8 +260,10 @@ class Scan(Job):
 
     @property
     def is_clean(self) -> bool:
-        """Completed without an error and without a finding; nothing else is ever called clean."""
-        return self.state == ScanState.COMPLETED and self.total == 0
+        """Completed without an error and without a finding; nothing else is ever called clean. An import is the word of
+        another machine: one that does not tell what was read is not."""
+        told = self.files_read > 0 or self.trigger != self.Trigger.IMPORT
+        return self.state == ScanState.COMPLETED and self.total == 0 and told
 
     @property
     def is_stale(self) -> bool:

@@ -23,6 +23,7 @@ from opssight.console.views import (
 urlpatterns = [
     path("", overview.overview, name="overview"),
     path("findings", findings.findings, name="findings"),
+    path("findings/export", findings.export_findings, name="export-findings"),
     path("findings/<uuid:uid>", findings.finding, name="finding"),
     path("findings/<uuid:uid>/decide", decisions.decide_about, name="decide"),
     path("findings/<uuid:uid>/owner", finding_talk.assign, name="assign-finding"),

@@ -34,6 +34,11 @@ TOLD_OF_RAISED = ("scanner", "rule", "title", "severity", "path", "line", "cwe",
 NOTHING_READ = (
     "The report names no file that was read, so it says nothing of the asset. Was the tool at the right place?"
 )
+# Gitleaks, checkov, detect-secrets, trivy and SARIF have no place for it; an empty list is how they say "nothing".
+SCOPE_UNKNOWN = (
+    "The report names no finding and does not tell what was read. What was open is closed on the word of whoever sent "
+    "it, and the asset is not called clean."
+)
 
 
 class Unusable(Refusal):
@@ -173,7 +178,8 @@ def _record(row: Import, run: reports.Run) -> Scan:
     scan.new, scan.same, scan.reopened, scan.fixed = tally.new, tally.same, tally.reopened, fixed
     scan.files_read = len(run.files or ())
     scan.state = ScanState.COMPLETED_WITH_ERRORS if errors or not run.complete else ScanState.COMPLETED
-    scan.reason, scan.finished_at = findings.storable("\n".join(errors[:20])), timezone.now()
+    told = errors[:20] or [SCOPE_UNKNOWN] * (run.files is None and not run.findings)
+    scan.reason, scan.finished_at = findings.storable("\n".join(told)), timezone.now()
     scan.save()
     scan_events.SCAN_FINISHED.emit(
         target=scan, state=scan.state, new=scan.new, same=scan.same, fixed=fixed, reopened=scan.reopened

@@ -42,6 +42,7 @@ class RawFinding:
     package_version: str = ""
     fix_version: str = ""
     identity: str = ""  # what it is known by where that is not its code: a dependency, a secret, the tool's own mark
+    mark: str = ""  # the fingerprint itself, where the report is an export of ours
     suppressed: str = ""  # why the tool was told to leave it, "" where it was not
     occurrences: int = 1  # how often the report says it of this place
 

@@ -4,7 +4,7 @@ Read twice, since the rules may stand behind the results.
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 from urllib.parse import unquote
 
@@ -44,6 +44,7 @@ ABOUT = (
 SECRET_TOOLS = re.compile(r"gitleaks|secret|trufflehog|ggshield|whispers", re.I)
 # What changes without the weakness: the file as a whole, who wrote it when, where in the line it is.
 FLEETING = re.compile(r"file|commit|author|email|date|message|column|line_?number|index", re.I)
+OUR_MARK = re.compile(r"\d{1,3}:[0-9a-f]{40}")
 SHOWN_FIRST = "primaryLocationLineHash"
 
 
@@ -198,15 +199,17 @@ def _finding(result: Node, run: _Run) -> RawFinding:
     if hidden and snippet and not identity:
         identity = secret(key, path, " ".join(snippet.split()))
     told = masked(message) if hidden else message
+    context = place.node("contextRegion")
+    excerpt = numbered(context.number("startLine", 0), context.node("snippet").text("text", ""))
     known_as = tuple(dict.fromkeys(re.findall(r"\b(?:CVE-\d{4}-\d{4,}|GHSA(?:-[a-z0-9]{4}){3})\b", key)))
-    return RawFinding(
+    found = RawFinding(
         rule=key,
         title=title(rule.title or told) or key,
         description=prose("\n\n".join(dict.fromkeys(filter(None, (told, rule.help))))),
         severity=by_score(cvss) if cvss else Severity.INFO if level == "none" else severity(level),
         path=path,
         line=line,
-        code="" if hidden else numbered(line, snippet),
+        code="" if hidden else excerpt or numbered(line, snippet),
         flagged=without_numbers(message) if hidden or not snippet else snippet,
         cwe=weakness,
         help_url=link(rule.url),
@@ -217,6 +220,30 @@ def _finding(result: Node, run: _Run) -> RawFinding:
         cvss=cvss,
         identity=identity,
         suppressed=_suppressed(result),
+    )
+    return _exported(result, found)
+
+
+def _exported(result: Node, found: RawFinding) -> RawFinding:
+    """What an export of ours says of a finding beyond what SARIF has a place for; another report stays as it is."""
+    mark = result.node("partialFingerprints").raw("opssight/v1")
+    if not isinstance(mark, str) or not OUR_MARK.fullmatch(mark):
+        return found
+    own = result.node("properties").node("opssight")
+    return replace(
+        found,
+        mark=mark,
+        title=title(own.text("title", "")) or found.title,
+        description=prose(own.text("description", found.description)),
+        severity=severity(own.text("severity", "")),
+        confidence=name(own.text("confidence", "")),
+        cwe=own.number("cwe", 0) or found.cwe,
+        aliases=tuple(name(alias) for alias in own.texts("aliases")) or found.aliases,
+        cvss_vector=name(own.text("cvss_vector", "")),
+        package=name(own.text("package", "")),
+        package_version=name(own.text("package_version", "")),
+        fix_version=name(own.text("fix_version", "")),
+        occurrences=own.number("occurrences", 1) or 1,
     )
 
 

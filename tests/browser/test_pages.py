@@ -16,7 +16,7 @@ from tests.services import missing
 
 # An address that is no page: it answers a machine, or leads on to a page that is looked at by itself.
 NO_PAGE = {
-    "healthz", "readyz", "^api(?:/.*)?$", ".well-known/jwks.json", "trail/export", "verify.py",
+    "healthz", "readyz", "^api(?:/.*)?$", ".well-known/jwks.json", "trail/export", "findings/export", "verify.py",
     "client/opssight-ci.py", "client/opssight-ci.py.sha256",
     "sign-in/with/<slug:slug>/logout",
 }  # fmt: skip

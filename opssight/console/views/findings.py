@@ -3,7 +3,7 @@ from uuid import UUID
 
 from django.db.models import Q, QuerySet, UUIDField, Value
 from django.db.models.functions import Cast
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 
@@ -15,6 +15,7 @@ from opssight.console.navigation import shell_of
 from opssight.console.views import finding_talk
 from opssight.kernel import reads
 from opssight.kernel.guards import guarded
+from scanning import exports
 from scanning.advisories.models import Feed
 from scanning.models import Asset, Finding, FindingQuerySet, Scan, Severity, Status
 
@@ -59,6 +60,17 @@ def finding(request: HttpRequest, uid: str) -> HttpResponse:
     reads.note_object(row)
     template = "scanning/finding_panel.html" if request.htmx else "scanning/finding.html"  # type: ignore[attr-defined]
     return render(request, template, _opened(request, row))
+
+
+@guarded("findings:read")
+def export_findings(request: HttpRequest) -> HttpResponseBase:
+    """What the queue shows, as a file; `format` is sarif or csv."""
+    query = request.GET.copy()
+    form = query.pop("format", [""])[-1]
+    if form not in exports.FORMATS:
+        raise Http404
+    rows = narrowed(Finding.objects.permitted(request.user, "findings:read"), Asked(query), request.user)
+    return exports.export(rows, form, by=request.user, asked=query.urlencode())
 
 
 def narrowed(rows: FindingQuerySet, asked: Asked, user: Any) -> FindingQuerySet:

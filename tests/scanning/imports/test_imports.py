@@ -158,6 +158,26 @@ def test_a_tool_that_read_nothing_is_not_clean_and_closes_nothing(send, asset, f
     assert not Scan.objects.latest("pk").is_clean
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_an_empty_report_that_does_not_tell_what_was_read_closes_and_is_not_called_clean(send, named):
+    send(report("shop.py:9"))
+    put(Finding.objects.all(), scanner="own")
+    nothing = {"tool": "own", "findings": [], **({"files": ["shop.py"]} if named else {})}
+    answer = send(json.dumps(nothing).encode())
+    assert counts(answer) == (0, 0, 1, 0)
+    [row] = answer.json()["scanners"]
+    assert (row["state"], "does not tell what was read" in row["reason"]) == ("completed", not named)
+    assert Scan.objects.latest("pk").is_clean is named
+
+
+@pytest.mark.parametrize(("format", "content"), [("gitleaks", b"[]"), ("trivy", b'{"SchemaVersion": 2}')])
+def test_so_it_is_with_the_tools_that_never_tell(send, format, content):
+    answer = send(content, format=format)
+    [row] = answer.json()["scanners"]
+    assert (row["scanner"], row["state"], "does not tell" in row["reason"]) == (format, "completed", True)
+    assert not Scan.objects.latest("pk").is_clean
+
+
 def test_decisions_outlive_reports(send):
     send(report("shop.py:9", "pay.py:3"))
     put(Finding.objects.filter(path="pay.py"), status=Status.FALSE_POSITIVE)
