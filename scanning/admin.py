@@ -17,7 +17,8 @@ from scanning.sources.checkout import check_asset
 class AssetForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
     secret = forms.CharField(
         required=False, max_length=10_000, strip=False, widget=forms.Textarea(attrs={"rows": 3, "autocomplete": "off"}),
-        help_text="Of a repository: password or token; for ssh a private key. Never shown again; empty keeps it.",
+        help_text="Of a repository or registry: password or token; for ssh a private key. Never shown again. "
+        "Empty keeps it.",
     )  # fmt: skip
 
     class Meta:

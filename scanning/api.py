@@ -46,11 +46,12 @@ class AssetSerializer(StrictModelSerializer):
     )
     location = Text(
         max_length=1000, allow_blank=True,
-        help_text="The path of a folder or file on the server, or a repository's address; of an upload, none.",
+        help_text="The path of a folder or file on the server, a repository's address, an image's reference. "
+        "None of an upload.",
     )  # fmt: skip
     secret = Text(
         max_length=10_000, write_only=True, required=False, allow_blank=True, lines=True, trim_whitespace=False,
-        help_text="Of a repository: password or token; for ssh a private key. Never shown again.",
+        help_text="Of a repository or registry: password or token; for ssh a private key. Never shown again.",
     )  # fmt: skip
     has_secret = serializers.BooleanField(read_only=True)
 

@@ -43,8 +43,8 @@ class AssetQuerySet(GuardedQuerySet["Asset"]):
 
 
 class Asset(models.Model):
-    """Something that is scanned. `location` is what the kind says: the path of a folder or file on the server, or a
-    repository's address; an uploaded file and the installation need none."""
+    """Something that is scanned. `location` is what the kind says: the path of a folder or file on the server, a
+    repository's address, or an image's reference; an uploaded file and the installation need none."""
 
     class Kind(models.TextChoices):
         FOLDER = "folder", "Folder"
@@ -53,7 +53,7 @@ class Asset(models.Model):
         IMAGE = "image", "Container image"
         INSTALLATION = "installation", "This installation"
 
-    FILES = (Kind.ARCHIVE, Kind.IMAGE)  # one file, on the server or uploaded
+    FILES = (Kind.ARCHIVE, Kind.IMAGE)  # one file, on the server or uploaded; or an image in its registry
 
     uid = models.UUIDField(default=new_uid, unique=True, editable=False)
     unit = models.ForeignKey(Unit, on_delete=models.PROTECT, related_name="assets")
@@ -62,7 +62,7 @@ class Asset(models.Model):
     location = models.CharField(max_length=1000, blank=True)
     is_active = models.BooleanField("active", default=True, help_text="An inactive one is not scanned, nor counted.")
     branch = Line(max_length=200, blank=True, help_text="Of a repository: branch or tag; without, the one it names.")
-    username = Line(max_length=200, blank=True, help_text="Whom a repository knows us as.")
+    username = Line(max_length=200, blank=True, help_text="Whom a repository or registry knows us as.")
     secret_encrypted = models.TextField(blank=True, editable=False)
     upload = models.CharField(max_length=32, blank=True, editable=False)  # the token of the file that counts
     upload_name = models.CharField(max_length=200, blank=True, editable=False)
@@ -223,7 +223,7 @@ class Scan(Job):
     parts_done = models.PositiveIntegerField(default=0)
     part = models.CharField(max_length=200, blank=True, help_text="What is being read now.")
     revision = models.CharField(
-        max_length=64, blank=True, help_text="What was read: the commit of a repository, SHA-256 of a file."
+        max_length=64, blank=True, help_text="What was read: a repository's commit, SHA-256 of a file or pulled image."
     )
     log = models.TextField(blank=True, editable=False, help_text="The end of what the tool said, without secrets.")
     batch = models.UUIDField(null=True, editable=False, help_text="The same for scans that were asked for together.")

@@ -38,7 +38,7 @@ from scanning.scanners import (  # noqa: F401  (registers the tools)
 )
 from scanning.scanners.log import added, below
 from scanning.scanners.run import HEARTBEAT, ToolFailed, ToolTimedOut, run
-from scanning.sources import archives, uploads
+from scanning.sources import archives, images, uploads
 from scanning.sources.base import BadTarget
 from scanning.sources.checkout import check_asset, checkout
 
@@ -53,11 +53,14 @@ class UnknownScanner(Refusal):
 
 
 def asset_at(target: str | Path, *, unit: Unit | None = None) -> Asset:
-    """The asset of a folder, of a file (an archive or container image) or of a repository's address, made on first use.
-    Its name is the last part of where it is, or all of that where the name is taken. UnknownPlace where it can't be."""
+    """The asset of a folder, of a file (an archive or container image), of a repository's address or of an image's
+    reference, made on first use. Its name is the last part of where it is, or all of that where the name is taken.
+    UnknownPlace where it can't be."""
     unit = unit or root_unit()
     if "://" in str(target):
         kind, location = Asset.Kind.GIT, str(target)
+    elif images.is_reference(str(target)) and not Path(target).exists():
+        kind, location = Asset.Kind.IMAGE, str(target)
     else:
         location = str(Path(target).expanduser().resolve()).encode("utf-8", "replace").decode()
         kind = _kind_of(Path(location))
@@ -320,6 +323,8 @@ def _pulse(scan: Scan) -> Callable[[], None]:
 def _read(scan: Scan, scanner: base.Scanner, place: targets.Place, deadline: float) -> list[str]:
     """Have the tool read everything, and record what it finds; what could not be read, with the reasons."""
     survey = targets.survey(place, scanner)
+    if place.pull:
+        scanner = scanner.pulling(place.pull)
     with transaction.atomic():
         scan.hold(
             scanner_version=toolbox.version(scanner.name), revision=place.revision, parts_total=len(survey.parts),
@@ -356,6 +361,7 @@ def _record_part(scan: Scan, report: base.Report) -> None:
         tally = findings.record(scan, report.findings)
         scan.hold(
             log=scan.log,
+            revision=scan.revision or report.revision,
             parts_done=scan.parts_done + 1,
             files_read=scan.files_read + len(report.files),
             new=scan.new + tally.new,

@@ -14,7 +14,7 @@ from pathlib import Path
 from django.conf import settings
 
 from scanning.models import Asset
-from scanning.scanners.base import Pace, Scanner
+from scanning.scanners.base import Pace, Pull, Scanner
 from scanning.sources.base import BadTarget
 
 SKIPPED = frozenset(
@@ -47,13 +47,14 @@ class Place:
     """Where the files of an asset lie now. Paths of findings are relative to their root.
 
     `revision` says which state of it this is: a commit, or a file's SHA-256; "" where it has none. `shown` is what
-    people call it.
+    people call it. What the tool fetches by itself is in `pull`, and in no root.
     """
 
     roots: list[Path]
     shown: str
     only: tuple[str, ...] | None = None  # the folders of the first root that count
     revision: str = ""
+    pull: Pull | None = None
 
 
 def place_of(asset: Asset) -> Place:
@@ -65,6 +66,8 @@ def place_of(asset: Asset) -> Place:
 
 def survey(place: Place, scanner: Scanner) -> Survey:
     """List the files that a tool reads. NothingToRead where there is none, BadTarget where nothing can be known."""
+    if place.pull:
+        return Survey([Part(place.pull.reference[:200], place.roots[0], [place.pull.reference])])
     found = Survey([])
     sized = list(_listing(place, scanner.fits, found.unreadable))
     if not sized:

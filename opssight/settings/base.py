@@ -407,6 +407,7 @@ CHECKOUT_MAX = env.integer("OPSSIGHT_CHECKOUT_MAX", 2000, low=1, high=1_048_576)
 UPLOAD_MAX = env.integer("OPSSIGHT_UPLOAD_MAX", 500, low=1, high=1_048_576)  # megabytes, of one file
 GIT_FOLDERS = env.listed("OPSSIGHT_GIT_FOLDERS", [])  # where repositories of file:// may lie
 GIT_KNOWN_HOSTS = env.text("OPSSIGHT_GIT_KNOWN_HOSTS", "")  # a file in the format of ssh
+IMAGE_PULLS = env.boolean("OPSSIGHT_IMAGE_PULLS", False)  # whether trivy may ask registries
 SEMGREP_RULES = env.text("OPSSIGHT_SEMGREP_RULES", "")
 SEMGREP_AUTO = env.boolean("OPSSIGHT_SEMGREP_AUTO", False)
 SAFETY_DB = env.text("OPSSIGHT_SAFETY_DB", "")

@@ -52,7 +52,7 @@ class Run:
     """One run of one tool. A report may hold several.
 
     `files` are those that the tool says it read, None where the format does not tell. `errors` is by file what it could
-    not read. `complete` is false where it says that it did not do its work.
+    not read. `complete` is false where it says that it did not do its work. `revision` is an image's digest.
     """
 
     tool: str
@@ -61,3 +61,4 @@ class Run:
     files: set[str] | None = None
     errors: dict[str, str] = field(default_factory=dict)
     complete: bool = True
+    revision: str = ""

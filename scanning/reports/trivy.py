@@ -1,6 +1,7 @@
 """Trivy's JSON: schema 2, and the bare list (or null: nothing found) of before. Excerpts of secrets are left out, as
 trivy shows the neighbours of what it masks; misconfigurations show resources with all they are set to."""
 
+import re
 from typing import BinaryIO
 
 from scanning.reports.base import RawFinding, Run, UnreadableReport
@@ -23,6 +24,8 @@ from scanning.reports.words import (
 )
 
 ABOUT = ("Target", "Class", "Type")
+DIGESTS = ("Metadata.ImageID", "Metadata.RepoDigests[]")
+_DIGEST = re.compile(r"sha256:([0-9a-f]{64})$")
 LISTS = ("Vulnerabilities", "Misconfigurations", "Secrets")
 
 
@@ -34,9 +37,9 @@ def read(stream: BinaryIO, root: str = "") -> list[Run]:
     about, artifact, schema = dict[str, dict[str, str]](), "", None
     wanted = [
         *(f"{results}.{key}" for key in ABOUT),
-        *(() if old else ("ArtifactType", "SchemaVersion", "Trivy.Version")),
+        *(() if old else ("ArtifactType", "SchemaVersion", "Trivy.Version", *DIGESTS)),
     ]
-    version = ""
+    version = revision = ""
     for kind, place, value in elements(file, *wanted, null=old):
         if kind == "ArtifactType":
             artifact = str(value)
@@ -44,6 +47,8 @@ def read(stream: BinaryIO, root: str = "") -> list[Run]:
             schema = value
         elif kind == "Trivy.Version":
             version = name(str(value))
+        elif kind in DIGESTS:  # what its registry calls it comes after what it is by itself
+            revision = digest[1] if (digest := _DIGEST.search(str(value))) else revision
         else:
             where, _, key = place.rpartition(".")
             about.setdefault(where, {})[key] = str(value or "")
@@ -55,7 +60,7 @@ def read(stream: BinaryIO, root: str = "") -> list[Run]:
     for _, place, value in elements(file, *(f"{results}.{key}[]" for key in LISTS), null=old):
         where, _, item = place.rpartition(".")
         findings.append(_FINDING[item.partition("[")[0]](Node(value, place), about.get(where, {}), where, paths))
-    return [Run("trivy", version, findings)]
+    return [Run("trivy", version, findings, revision=revision)]
 
 
 def _vulnerability(found: Node, about: dict[str, str], where: str, paths: Paths) -> RawFinding:

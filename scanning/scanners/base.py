@@ -12,11 +12,13 @@ from scanning.scanners import toolbox
 
 @dataclass(frozen=True)
 class Report:
-    """A report that was read whole: findings, the files it vouches for, and those the tool could not read."""
+    """A report that was read whole: findings, the files it vouches for, and those the tool could not read.
+    `revision` is what it says of an image that the tool pulled."""
 
     findings: list[RawFinding]
     files: set[str] = field(default_factory=set)
     errors: dict[str, str] = field(default_factory=dict)
+    revision: str = ""
 
 
 class BadReport(Exception):
@@ -25,6 +27,15 @@ class BadReport(Exception):
 
 class NotReady(Exception):
     """The tool is there and lacks a setting, with the sentence that says which."""
+
+
+@dataclass(frozen=True)
+class Pull:
+    """An image that a tool fetches by itself, and by what its registry knows us."""
+
+    reference: str
+    username: str = ""
+    secret: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -55,7 +66,16 @@ class Scanner:
     ok_codes: ClassVar[frozenset[int]] = frozenset({0})
     prints: ClassVar[bool] = False  # its report is what it prints
     staged: ClassVar[bool] = False  # it takes a folder, so it gets one that holds its files and nothing else
-    environment: ClassVar[Mapping[str, str]] = {}
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What it finds in its environment beside what every tool does."""
+        return {}
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """What must not stand in its log, nor in a reason."""
+        return ()
 
     @property
     def network(self) -> bool:
@@ -86,6 +106,14 @@ class Scanner:
         """Whether it reads the file of this name, relative to its root."""
         raise NotImplementedError
 
+    def pulling(self, image: Pull) -> "Scanner":
+        """The same tool, on an image that it fetches by itself."""
+        raise NotImplementedError
+
+    def trouble(self, said: str) -> str:
+        """A sentence for what it said when it failed; "" where its own words have to do."""
+        return ""
+
     def command(self, files: list[str], report: Path) -> list[str]:
         raise NotImplementedError
 
@@ -107,7 +135,7 @@ class Scanner:
             report.errors.update({plain(name): reason for name, reason in run.errors.items()})
             # Where the tool does not tell what it read, nothing but its errors speaks against the list it was given.
             report.files.update(set(files) if run.files is None else map(plain, run.files))
-        return Report(report.findings, report.files - report.errors.keys(), report.errors)
+        return Report(report.findings, report.files - report.errors.keys(), report.errors, runs[-1].revision)
 
 
 def plain(name: str) -> str:

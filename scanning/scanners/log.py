@@ -34,7 +34,7 @@ _SECRETS = [
 ]  # fmt: skip
 
 
-def last_words(file: Path, *folders: Path, most: int = KEPT) -> str:
+def last_words(file: Path, *folders: Path, most: int = KEPT, hidden: tuple[str, ...] = ()) -> str:
     """The end of what stands in `file`, in whole lines. Paths in `folders` are told from there on."""
     with file.open("rb") as said:
         size = said.seek(0, 2)
@@ -42,12 +42,15 @@ def last_words(file: Path, *folders: Path, most: int = KEPT) -> str:
         text = said.read().decode("utf-8", "replace")
     if size > 4 * most:
         text = text.partition("\n")[2]
-    return _end(readable(text, *folders), most)
+    return _end(readable(text, *folders, hidden=hidden), most)
 
 
-def readable(text: str, *folders: Path) -> str:
-    """Without secrets, colours and characters that hide or turn text. Of OpsSight's own data folder no path is told."""
+def readable(text: str, *folders: Path, hidden: tuple[str, ...] = ()) -> str:
+    """Without secrets, colours and characters that hide or turn text. Of OpsSight's own data folder no path is told.
+    `hidden` are secrets that are known."""
     text = _CONTROLS.sub("", _COLOURS.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))).strip()
+    for secret in hidden:
+        text = text.replace(secret, _HIDDEN)
     for folder in folders:
         text = text.replace(f"{folder}/", "").replace(str(folder), ".")
     text = re.sub(re.escape(str(env.HOME)) + r"[^\s'\",;:)]*", f"$OPSSIGHT_HOME/{_HIDDEN}", text)

@@ -59,7 +59,7 @@ def run(
         if scanner.staged:
             unread = _stage(root, files, own / "target")
             root = own / "target"
-        told = partial(last_words, words, root, own)
+        told = partial(last_words, words, root, own, hidden=scanner.hidden)
 
         def beat() -> None:
             heard(told())
@@ -76,12 +76,13 @@ def run(
         if any(sign in why for sign in OUT_OF_MEMORY):
             why += f"\nIt may have no more than {settings.SCAN_MEMORY} MB (OPSSIGHT_SCAN_MEMORY)."
         if code not in scanner.ok_codes:
-            raise ToolFailed(f"{scanner.name} ended with exit code {code}{_signal(code)}: {why}")
+            ended = f"{scanner.name} ended with exit code {code}{_signal(code)}: {why}"
+            raise ToolFailed(scanner.trouble(why) or ended)
         if not report.exists() or not report.stat().st_size:
             raise BadReport(f"{scanner.name} left no report: {why}")
         with report.open("rb") as stream:
             read = scanner.read(stream, files, root)
-        return Report(read.findings, read.files - unread.keys(), {**read.errors, **unread})
+        return Report(read.findings, read.files - unread.keys(), {**read.errors, **unread}, read.revision)
 
 
 def _code(

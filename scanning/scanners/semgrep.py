@@ -4,6 +4,7 @@ It exits 0 with findings too, 2 and 7 where it failed. `paths.scanned` says what
 memory of its own, and the other core is for alerts. Files that are named are read whatever .semgrepignore says.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -33,7 +34,10 @@ class Semgrep(Scanner):
     name = "semgrep"
     reads = "source in a language that its rules know"
     pace = SLOW_START
-    environment = {"SEMGREP_ENABLE_VERSION_CHECK": "0"}
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        return {"SEMGREP_ENABLE_VERSION_CHECK": "0"}
 
     @property
     def network(self) -> bool:

@@ -3,7 +3,7 @@ which is never downloaded here. Exits 0 with findings, 1 where it failed. A repo
 
 import json
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from django.conf import settings
@@ -38,10 +38,15 @@ class Trivy(Scanner):
         return is_text(name) and base(name) not in OWN
 
     def command(self, files: list[str], report: Path) -> list[str]:
+        return [*self._call("fs", report), "--secret-config", str(SECRETS), "."]
+
+    def _call(self, kind: str, report: Path) -> list[str]:
+        """What every call begins with. Trivy's own time-out, which is five minutes, is not to come before ours."""
+        timeout = settings.SCAN_TIMEOUT + timedelta(minutes=1)
         known = ["--cache-dir", settings.TRIVY_CACHE, "--skip-db-update", "--skip-java-db-update"]
         sought = "vuln,misconfig,secret" if settings.TRIVY_CACHE else "misconfig,secret"
         return [
-            self.program, "fs", "--format", "json", "--quiet", "--output", str(report), "--offline-scan",
-            "--skip-check-update", "--scanners", sought, "--secret-config", str(SECRETS),
-            *(known if settings.TRIVY_CACHE else []), ".",
+            self.program, kind, "--format", "json", "--quiet", "--output", str(report), "--offline-scan",
+            "--skip-check-update", "--timeout", f"{timeout.total_seconds():.0f}s", "--scanners", sought,
+            *(known if settings.TRIVY_CACHE else []),
         ]  # fmt: skip

@@ -1,4 +1,5 @@
-"""What every source of files shares: the refusal, the limits, and a private folder that does not outlive its scan."""
+"""What every source of files shares: the refusal, the limits, whom it may ask, and a private folder that does not
+outlive its scan."""
 
 import fcntl
 import os
@@ -6,10 +7,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address
 from pathlib import Path
 
 from django.conf import settings
 
+from opssight.kernel import outgoing
 from opssight.settings import env
 
 MOST_FILES = 200_000
@@ -79,3 +82,26 @@ def refuse_beyond(files: int, size: int) -> None:
         )
     if files > MOST_FILES:
         raise BadTarget(f"It holds more than {MOST_FILES} files, the most that is unpacked.")
+
+
+def is_listed(host: str) -> bool:
+    """Whether an operator lists it, as it is written. Looks up no name."""
+    allowed = settings.OUTGOING_ALLOW
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host.lower() in allowed.hosts
+    return any(address in network for network in allowed.networks)
+
+
+def judged(host: str, port: int, *, what: str) -> str:
+    """The first address of `host`, where each of them may be called. BadTarget otherwise."""
+    try:
+        addresses = outgoing.resolve(host, port)
+        for address in addresses:
+            outgoing.judge(host, address, settings.OUTGOING_ALLOW)
+    except outgoing.OutgoingError as refused:
+        raise BadTarget(f"{refused}.") from None
+    except (OSError, UnicodeError):
+        raise BadTarget(f"{host} has no address, so the {what} can't be reached.") from None
+    return addresses[0]

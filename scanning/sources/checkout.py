@@ -8,7 +8,7 @@ from pathlib import Path
 
 from opssight.kernel.crypto import Undecryptable
 from scanning.models import Asset
-from scanning.sources import archives, git, uploads
+from scanning.sources import archives, git, images, uploads
 from scanning.sources.base import BadTarget, private_folder
 from scanning.targets import Place, place_of
 
@@ -22,11 +22,21 @@ def check_asset(asset: Asset) -> None:
         if "\n" in asset.username or "\0" in asset.username:
             raise BadTarget("The name for the repository is one line.")
         return
-    if asset.branch or asset.username or asset.has_secret:
-        raise BadTarget("Only a git repository has a branch, a name and a secret.")
+    if asset.branch:
+        raise BadTarget("Only a git repository has a branch.")
+    if is_pulled(asset):
+        images.check_reference(asset.location)
+        return
+    if asset.username or asset.has_secret:
+        raise BadTarget("Only a git repository or an image in a registry has a name and a secret.")
     needs_place = asset.kind == Asset.Kind.FOLDER or bool(asset.location)
     if asset.kind != Asset.Kind.INSTALLATION and needs_place and not Path(asset.location).is_absolute():
         raise BadTarget("location must be an absolute path on the server, such as /srv/code/shop.")
+
+
+def is_pulled(asset: Asset) -> bool:
+    """Whether it is an image in a registry, and not in a file."""
+    return asset.kind == Asset.Kind.IMAGE and asset.location != "" and not Path(asset.location).is_absolute()
 
 
 @contextmanager
@@ -41,8 +51,13 @@ def checkout(asset: Asset, *, deadline: float, alive: Callable[[], None]) -> Ite
     with private_folder() as own:
         if asset.kind == Asset.Kind.GIT:
             check_asset(asset)
-            commit = git.clone(_repository(asset), own / "tree", own, deadline=deadline, alive=alive)
+            repository = git.Repository(asset.location, asset.branch, asset.username, _secret(asset))
+            commit = git.clone(repository, own / "tree", own, deadline=deadline, alive=alive)
             yield Place([own / "tree"], asset.location, revision=commit)
+            return
+        if is_pulled(asset):
+            pull = images.to_pull(asset.location, asset.username, _secret(asset))
+            yield Place([own], asset.location, pull=pull)
             return
         file = _file(asset)
         digest = _digest(file, alive)
@@ -57,12 +72,11 @@ def checkout(asset: Asset, *, deadline: float, alive: Callable[[], None]) -> Ite
         yield Place([own / "image"], _shown(asset), revision=digest)
 
 
-def _repository(asset: Asset) -> git.Repository:
+def _secret(asset: Asset) -> str:
     try:
-        secret = asset.secret if asset.has_secret else ""
+        return asset.secret if asset.has_secret else ""
     except Undecryptable:
         raise BadTarget("Its secret can't be decrypted with the keys in OPSSIGHT_FIELD_KEYS. Give it anew.") from None
-    return git.Repository(asset.location, asset.branch, asset.username, secret)
 
 
 def _shown(asset: Asset) -> str:

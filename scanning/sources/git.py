@@ -12,15 +12,13 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from django.conf import settings
 
-from opssight.kernel import outgoing
 from scanning.scanners.run import limits
-from scanning.sources.base import BadTarget, check_size
+from scanning.sources.base import BadTarget, check_size, is_listed, judged
 
 PORTS = {"https": 443, "http": 80, "ssh": 22}
 LOOK = 1.0  # seconds between looks at the size of a growing clone
@@ -85,19 +83,11 @@ def check_address(url: str, revision: str = "") -> SplitResult:
         raise BadTarget("The name before the @ of the address is not one.")
     if parts.path.startswith("/-"):
         raise BadTarget("The path of a repository does not begin with a minus.")
-    if parts.scheme == "http" and not _is_listed(parts.hostname):
+    if parts.scheme == "http" and not is_listed(parts.hostname):
         raise BadTarget("Use https: plain http is only taken to a host that OPSSIGHT_OUTGOING_ALLOW lists.")
     if parts.scheme == "ssh" and not settings.GIT_KNOWN_HOSTS:
         raise BadTarget("ssh needs OPSSIGHT_GIT_KNOWN_HOSTS: a file with the keys of the hosts that are trusted.")
     return parts
-
-
-def _is_listed(host: str) -> bool:
-    allowed = settings.OUTGOING_ALLOW
-    try:
-        return any(ip_address(host) in network for network in allowed.networks)
-    except ValueError:
-        return host.lower() in allowed.hosts
 
 
 def _check_folder(parts: SplitResult) -> None:
@@ -165,16 +155,7 @@ def _reached(parts: SplitResult) -> dict[str, str]:
 
 
 def _judged(parts: SplitResult) -> str:
-    host = parts.hostname or ""
-    try:
-        addresses = outgoing.resolve(host, parts.port or PORTS[parts.scheme])
-        for address in addresses:
-            outgoing.judge(host, address, settings.OUTGOING_ALLOW)
-    except outgoing.OutgoingError as refused:
-        raise BadTarget(f"{refused}.") from None
-    except (OSError, UnicodeError):
-        raise BadTarget(f"{host} has no address, so the repository can't be reached.") from None
-    return addresses[0]
+    return judged(parts.hostname or "", parts.port or PORTS[parts.scheme], what="repository")
 
 
 def _helper(repository: Repository, home: Path) -> str:

@@ -15,7 +15,7 @@ CLEAN, FOUND, UNKNOWN = 0, 1, 3
 
 class Command(BaseCommand):
     help = (
-        "Scan a folder, an archive or container image in a file, or a repository. "
+        "Scan a folder, an archive or container image in a file, an image in its registry, or a repository. "
         "Exit code 0: everything was read and nothing is open; 1: something is open; "
         "3: a scanner or the target failed, so nothing is known."
     )
