@@ -5,7 +5,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import stat
 import subprocess
 import sys
@@ -25,7 +24,7 @@ from scanning import services
 from scanning.models import Asset, Finding, Scan, ScanState
 from scanning.sources import archives, base
 from scanning.sources.base import BadTarget
-from tests.services import missing
+from tests.scanning.sources_registry import configured
 
 BAD = b"import subprocess\n\n\ndef ship(name):\n    subprocess.call(name, shell=True)\n"
 
@@ -309,22 +308,15 @@ def test_a_process_killed_while_it_unpacks_leaves_a_folder_that_the_next_one_rem
 def image(files: dict[str, bytes]) -> bytes:
     """What `docker save` leaves: a manifest, a configuration and one layer."""
     layer = tarred(files, "w")
-    digest = hashlib.sha256(layer).hexdigest()
-    config = json.dumps({
-        "architecture": "amd64", "os": "linux", "config": {"Env": ["PATH=/bin"]}, "history": [{"created_by": "ADD"}],
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
-    }).encode()  # fmt: skip
+    digest, config = hashlib.sha256(layer).hexdigest(), configured(layer)
     name = f"{hashlib.sha256(config).hexdigest()}.json"
     manifest = json.dumps([{"Config": name, "RepoTags": ["shop:1"], "Layers": [f"{digest}/layer.tar"]}]).encode()
     return tarred({f"{digest}/layer.tar": layer, name: config, "manifest.json": manifest}, "w")
 
 
 @pytest.fixture
-def trivy(monkeypatch) -> None:
-    found = shutil.which("trivy", path=os.environ.get("OPSSIGHT_TRIVY_PATH") or os.environ["PATH"])
-    if not found:
-        missing("trivy is not on the PATH (OPSSIGHT_TRIVY_PATH names its folder)")
-    monkeypatch.setenv("PATH", f"{Path(found).parent}:/usr/bin:/bin")
+def trivy(have) -> None:
+    have("trivy")
 
 
 def test_no_other_tool_is_asked_for_an_image(db, olga):

@@ -177,6 +177,14 @@ def test_hostile_addresses_are_refused_with_a_sentence(olga, client_for, url):
         source.check_address(url)
 
 
+def test_plain_http_is_taken_to_a_listed_name_alone(settings):
+    settings.OUTGOING_ALLOW = Outside(frozenset({"git.corp.example"}), ())
+    assert source.check_address("http://git.corp.example/shop.git").hostname == "git.corp.example"
+    for other in ("http://other.corp.example/shop.git", "http://10.0.0.1/shop.git"):
+        with pytest.raises(BadTarget, match="plain http"):
+            source.check_address(other)
+
+
 @pytest.mark.parametrize("branch", ["--upload-pack=x", "-b", "a..b", "a b", "x.lock", "a:b", "$(id)", "@{u}"])
 def test_hostile_branches_are_refused(branch):
     with pytest.raises(BadTarget):
