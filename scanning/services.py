@@ -94,8 +94,20 @@ def installation_asset() -> Asset:
     )[0]
 
 
-class AssetExists(Refusal):
+class WrongField(Refusal):
+    """Something about one `field` of an asset."""
+
+    def __init__(self, detail: str, *, field: str = "location") -> None:
+        super().__init__(detail)
+        self.field = field
+
+
+class AssetExists(WrongField):
     status = 409
+
+
+class UnknownPlace(WrongField):
+    status = 400
 
 
 def units_for_new_assets(user: Any) -> QuerySet[Unit]:
@@ -115,7 +127,7 @@ def create_asset(*, secret: str = "", **values: Any) -> Asset:
 def change_asset(asset: Asset, *, secret: str | None = None, **values: Any) -> Asset:
     """`secret` replaces the one that is kept; "" takes it away."""
     if values.get("kind", asset.kind) != asset.kind:
-        raise UnknownPlace("kind can't be changed: findings are about what it was. Make another asset.")
+        raise UnknownPlace("kind can't be changed: findings are about what it was. Make another asset.", field="kind")
     for name, value in values.items():
         setattr(asset, name, value)
     return save_asset(asset, secret=secret)
@@ -125,6 +137,8 @@ def save_asset(asset: Asset, *, secret: str | None) -> Asset:
     """A secret belongs to one address: another address takes it away, unless it is given again."""
     before = Asset.objects.filter(pk=asset.pk).first() if asset.pk else None
     if secret:
+        if "\n" in secret.strip() and not asset.location.startswith("ssh://"):
+            raise UnknownPlace("A password or token is one line; only a private key for ssh has more.", field="secret")
         asset.secret = secret
     elif secret == "" or (before and (before.location, before.username) != (asset.location, asset.username)):
         asset.secret_encrypted = ""
@@ -135,7 +149,7 @@ def _save_asset(asset: Asset) -> Asset:
     _check(asset)
     others = Asset.objects.filter(unit=asset.unit).exclude(pk=asset.pk)
     if others.filter(name=asset.name).exists():
-        raise AssetExists(f"There is an asset {asset.name} in {asset.unit} already.")
+        raise AssetExists(f"There is an asset {asset.name} in {asset.unit} already.", field="name")
     if asset.location and others.filter(kind=asset.kind, location=asset.location).exists():
         raise AssetExists(f"{asset.location} is an asset of {asset.unit} already.")
     asset.full_clean()
@@ -147,7 +161,7 @@ def _check(asset: Asset) -> None:
     try:
         check_asset(asset)
     except BadTarget as error:
-        raise UnknownPlace(str(error)) from None
+        raise UnknownPlace(str(error), field=error.field) from None
 
 
 def upload(asset: Asset, file: BinaryIO, *, name: str, by: Any) -> Asset:
@@ -194,10 +208,6 @@ class NotUploaded(Refusal):
 
 class Inactive(Refusal):
     status = 409
-
-
-class UnknownPlace(Refusal):
-    status = 400
 
 
 def fitting(asset: Asset) -> list[str]:

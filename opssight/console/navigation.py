@@ -33,6 +33,8 @@ PLACES = {
     "asset": "assets",
     "new-asset": "assets",
     "change-asset": "assets",
+    "upload-asset": "assets",
+    "new-schedule": "assets",
     "scanners": "findings",
     "controls": "controls",
     "control": "controls",

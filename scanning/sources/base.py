@@ -17,7 +17,11 @@ LOCK = ".lock"
 
 
 class BadTarget(Exception):
-    """The target can't be scanned, with the sentence that says why."""
+    """The target can't be scanned, with the sentence that says why; `field` is what of the asset is wrong."""
+
+    def __init__(self, detail: str, *, field: str = "location") -> None:
+        super().__init__(detail)
+        self.field = field
 
 
 @contextmanager

@@ -36,6 +36,8 @@ WRITING = {  # console pages by POST
     "assets/<uuid:uid>/scan",
     "decisions/<uuid:uid>/answer",
     "imports/<uuid:uid>/undo",
+    "schedules/<uuid:uid>/active",
+    "schedules/<uuid:uid>/delete",
     "scanners/<str:name>/install",
     "findings/<uuid:uid>/owner",
     "findings/<uuid:uid>/tags",

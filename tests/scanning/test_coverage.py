@@ -33,7 +33,7 @@ def states(api, **query) -> dict[str, dict[str, str]]:
         (ScanState.RUNNING, {}, "running"),
         (ScanState.QUEUED, {}, "running"),
         (ScanState.DOES_NOT_FIT, {}, "does_not_fit"),
-        (ScanState.FAILED, {"trigger": "import"}, "never"),  # it was taken back
+        (ScanState.UNDONE, {}, "never"),
         (None, {}, "never"),
     ],
 )
