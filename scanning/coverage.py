@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from scanning.models import Asset, Scan, ScanQuerySet, ScanState
+from scanning.models import Asset, RetiredTool, Scan, ScanQuerySet, ScanState
 from scanning.scanners import base
 
 STATES = {
@@ -18,6 +18,7 @@ STATES = {
     "not_installed": "The tool was not there.",
     "stale": "Read completely, too long ago to count.",
     "never": "No run has ended yet.",
+    "not_used": "Somebody said, with a reason, that the asset does without it.",
     "does_not_fit": "The tool finds nothing to read there.",
 }
 _ENDINGS = {
@@ -35,6 +36,7 @@ class Cell:
     scanner: str
     state: str
     scan: Scan | None = None
+    reason: str = ""
 
     @property
     def completed_at(self) -> datetime | None:
@@ -49,7 +51,7 @@ def tools() -> list[str]:
 
 def matrix(assets: Sequence[Asset], runs: ScanQuerySet, *, at: datetime) -> list[list[Cell]]:
     """A row for each of `assets`: first the tools of `tools()`, then those that only its imports brought. `runs` are
-    the scans that the reader may see. Three queries, whatever they show."""
+    the scans that the reader may see. Four queries, whatever they show."""
     ids = [asset.pk for asset in assets]
     found: dict[tuple[int, str], Cell] = {}
     unfit = runs.filter(asset__in=ids, state=ScanState.DOES_NOT_FIT).order_by().values_list("asset", "scanner")
@@ -59,6 +61,8 @@ def matrix(assets: Sequence[Asset], runs: ScanQuerySet, *, at: datetime) -> list
         found[run.asset_id, run.scanner] = Cell(run.scanner, _state(run), run)
     for run in runs.unfinished().filter(asset__in=ids):
         found[run.asset_id, run.scanner] = Cell(run.scanner, "running", run)
+    for tool in RetiredTool.objects.filter(asset__in=ids):
+        found[tool.asset_id, tool.scanner] = Cell(tool.scanner, "not_used", reason=tool.reason)
     own: dict[int, list[str]] = defaultdict(list)
     for asset, scanner in sorted(found):
         own[asset].append(scanner)

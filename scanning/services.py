@@ -21,7 +21,7 @@ from opssight.kernel.ids import new_uid
 from opssight.kernel.jobs import LeaseLost
 from rbac.models import Unit
 from rbac.services import root_unit
-from scanning import events, findings, targets
+from scanning import events, findings, retired, targets
 from scanning.models import Asset, Scan, ScanState
 from scanning.scanners import (  # noqa: F401  (registers the tools)
     bandit,
@@ -50,6 +50,10 @@ UNEXPECTED = "The scan stopped on an error of OpsSight itself. Nothing was close
 
 class UnknownScanner(Refusal):
     status = 400
+
+
+class NothingInUse(Refusal):
+    status = 409
 
 
 def asset_at(target: str | Path, *, unit: Unit | None = None) -> Asset:
@@ -228,10 +232,13 @@ def request_scans(
     asset: Asset, *, scanners: list[str] | None = None, trigger: str = Scan.Trigger.MANUAL, by: Any = None,
     dispatch: bool = True,
 ) -> list[Scan]:  # fmt: skip
-    """Queue one scan per tool: those named, or every one that fits. Each ends as it will; none waits for another."""
+    """Queue one scan per tool: those named, or every one that fits and is not retired there. Each ends as it will; none
+    waits for another. NothingInUse where none is left."""
     if by is not None:  # before the asset is looked at
         check(by, "scans:create", Scan(asset=asset), about=asset)
-    names, batch = scanners or fitting(asset), new_uid()
+    names, batch = scanners or retired.without(asset, fitting(asset)), new_uid()
+    if not names:
+        raise NothingInUse(f"Every tool that fits {asset} is marked as not used there. Name the tool to scan with.")
     with transaction.atomic():
         return [
             request_scan(asset, scanner=name, trigger=trigger, by=by, dispatch=dispatch, batch=batch) for name in names
@@ -248,7 +255,8 @@ def request_scan(
     dispatch: bool = True,
     batch: UUID | None = None,
 ) -> Scan:
-    """Queue a scan; one that already waits or runs for the same asset and scanner is returned instead.
+    """Queue a scan; one that already waits or runs for the same asset and scanner is returned instead. A retired tool
+    is in use again.
 
     A refusal where `by` may not scan in the asset's unit. Without `dispatch` no worker is told: the caller runs it.
     """
@@ -262,6 +270,7 @@ def request_scan(
         )
     if not asset.is_active:
         raise Inactive(f"{asset} is not active, so it is not scanned. Set it active first.")
+    retired.give_back(asset, scanner)
     waiting = Scan.objects.unfinished().filter(asset=asset, scanner=scanner).first()
     if waiting:
         return waiting

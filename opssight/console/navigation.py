@@ -35,6 +35,7 @@ PLACES = {
     "change-asset": "assets",
     "upload-asset": "assets",
     "new-schedule": "assets",
+    "retire-tool": "assets",
     "scanners": "findings",
     "controls": "controls",
     "control": "controls",

@@ -39,6 +39,7 @@ from rbac.services import create_unit, root_unit
 from scanning.imports.models import Import
 from scanning.imports.services import import_report, undo
 from scanning.models import Asset, Finding, Scan, ScanState, Severity, Status
+from scanning.retired import retire
 from scanning.schedules.models import Schedule
 from scanning.schedules.services import save_schedule
 from scanning.services import create_asset
@@ -89,11 +90,12 @@ def seed() -> None:
 def _kinds() -> None:
     """What is not a folder, and when it is scanned."""
     git = {"location": "https://git.example/shop.git", "branch": "main", "username": "ci"}
-    create_asset(kind="git", name="shop.git", unit=root_unit(), secret="hidden", **git)  # noqa: S106
+    create_asset(kind="git", name="shop.git", unit=root_unit(), secret="hidden", **git)
     packed = create_asset(kind="archive", name="shop.zip", unit=root_unit(), location="")
     olga = User.objects.get(email="olga@example.org")
     save_schedule(Schedule(asset=packed), by=olga)
     save_schedule(Schedule(asset=packed, scanner="bandit", every="week", is_active=False), by=olga)
+    retire(packed, "trivy", reason="Nothing of it is packed in an image. " * 9, by=olga)
 
 
 def report(*findings: tuple[str, str], errors: Any = ()) -> BytesIO:
@@ -142,6 +144,7 @@ def objects() -> dict[str, Any]:
         "assets/<uuid:uid>/upload": str(Asset.objects.get(name="shop.zip").uid),
         "assets/<uuid:uid>/schedules/new": str(Asset.objects.get(name="payments").uid),
         "imports/<uuid:uid>": str(Import.objects.get(name="tuesday.json").uid),
+        "packed": str(Asset.objects.get(name="shop.zip").uid),
         "undone": {
             "import": str(Import.objects.get(name="wednesday.json").uid),
             "scan": str(Scan.objects.get(state=ScanState.UNDONE).uid),

@@ -28,7 +28,7 @@ SOLO = {
     "set-up/<str:token>", "step-up", "my-security/factors/<uuid:uid>/remove", "my-security/factors/<uuid:uid>/name",
     "not-me/<str:token>", "sign-in/with/<slug:slug>", "sign-in/with/<slug:slug>/back", "signed-out",
     "my-security/links/<slug:slug>/new", "my-security/links/confirm", "my-security/links/<uuid:uid>/remove",
-    "step-up/with/<slug:slug>", "bulk-actions",
+    "step-up/with/<slug:slug>", "bulk-actions", "assets/<uuid:uid>/retire-tool",
 }  # fmt: skip
 
 

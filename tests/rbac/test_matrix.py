@@ -36,6 +36,7 @@ WRITING = {  # console pages by POST
     "assets/<uuid:uid>/scan",
     "decisions/<uuid:uid>/answer",
     "imports/<uuid:uid>/undo",
+    "assets/<uuid:uid>/return-tool",
     "schedules/<uuid:uid>/active",
     "schedules/<uuid:uid>/delete",
     "scanners/<str:name>/install",

@@ -123,6 +123,7 @@ _COVERAGE = {
     "not_installed": ("notinst", "Not installed"),
     "stale": ("stale", "Stale"),
     "never": ("never", "Never run"),
+    "not_used": ("notappl", "Not used"),
     "does_not_fit": ("notappl", "Does not fit"),
 }
 

@@ -21,7 +21,7 @@ from opssight.kernel.access import decide
 from opssight.kernel.guards import guarded
 from scanning.counts.services import with_standing
 from scanning.imports.models import Import
-from scanning.models import FRESH_FOR, Asset, AssetQuerySet, Finding, Scan, ScanState, Severity
+from scanning.models import FRESH_FOR, Asset, AssetQuerySet, Finding, RetiredTool, Scan, ScanState, Severity
 from scanning.scanners import base, toolbox
 from scanning.schedules.models import Schedule
 
@@ -121,13 +121,15 @@ def _standing_is(chosen: list[str], user: Any, *, at: datetime) -> Q:
 
 @dataclass(frozen=True)
 class Tool:
-    """One tool as the asset's page tells of it. `scan` is None where it never ran; `missing` says how to get it."""
+    """One tool as the asset's page tells of it. `scan` is None where it never ran or is retired; `missing` says how to
+    get it."""
 
     name: str
     scan: Scan | None
     counts: dict[int, int]
     missing: str = ""
     can_run: bool = False
+    retired: RetiredTool | None = None
 
     @property
     def is_known(self) -> bool:
@@ -149,7 +151,7 @@ def asset(request: HttpRequest, uid: UUID) -> HttpResponse:
     for scanner, severity, n in _counted(found, "scanner"):
         by_tool[scanner][severity] = n
     runs = {run.scanner: run for run in scans.newest_ended(at=timezone.now(), assets=[row.pk])}
-    tools, may_change = _tools(runs, by_tool), decide(user, "assets:update", row).allowed
+    tools, may_change = _tools(row, runs, by_tool), decide(user, "assets:update", row).allowed
     totals = [(severity, sum(counts.get(severity, 0) for counts in by_tool.values())) for severity in SEVERITIES]
     context = {
         "asset": row,
@@ -175,15 +177,18 @@ def asset(request: HttpRequest, uid: UUID) -> HttpResponse:
     return render(request, "scanning/asset.html", context)
 
 
-def _tools(runs: dict[str, Scan], counts: dict[str, dict[int, int]]) -> list[Tool]:
-    """Those that ran here first, then the others that OpsSight knows."""
+def _tools(asset: Asset, runs: dict[str, Scan], counts: dict[str, dict[int, int]]) -> list[Tool]:
+    """Those that ran here first, then the others that OpsSight knows, and those that the asset does without."""
+    retired = {tool.scanner: tool for tool in asset.retired_tools.select_related("retired_by")}
     names = [*sorted({*runs, *counts}), *sorted(base.registry.keys() - runs.keys() - counts.keys())]
+    names = [*(name for name in names if name not in retired), *sorted(retired)]
     return [
         Tool(
-            name, runs.get(name), counts.get(name, {}), missing := _missing(name), name in base.registry and not missing
+            name, runs.get(name), counts.get(name, {}), missing := _missing(name),
+            name in base.registry and not missing, retired.get(name),
         )
         for name in names
-    ]
+    ]  # fmt: skip
 
 
 def _missing(name: str) -> str:
