@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from scanning.models import Asset, RetiredTool, Scan, ScanQuerySet, ScanState
+from django.db.models import Exists, OuterRef, Q
+
+from scanning.models import FRESH_FOR, Asset, AssetQuerySet, RetiredTool, Scan, ScanQuerySet, ScanState
 from scanning.scanners import base
 
 STATES = {
@@ -67,6 +69,48 @@ def matrix(assets: Sequence[Asset], runs: ScanQuerySet, *, at: datetime) -> list
     for asset, scanner in sorted(found):
         own[asset].append(scanner)
     return [[_cell(asset, name, found) for name in dict.fromkeys([*tools(), *own[asset.pk]])] for asset in assets]
+
+
+def standing_as(
+    assets: AssetQuerySet, states: Sequence[str], runs: ScanQuerySet, *, at: datetime, among: Sequence[str] = ()
+) -> AssetQuerySet:
+    """Those of `assets` on which a tool (one of `among`, where there are any) stands as one of `states`, by the same
+    rules as `matrix`. "does_not_fit" is none of them."""
+    mine = runs.filter(asset=OuterRef("pk"), scanner__in=among) if among else runs.filter(asset=OuterRef("pk"))
+    same = {"asset": OuterRef("asset"), "scanner": OuterRef("scanner")}
+    retired = RetiredTool.objects.filter(asset=OuterRef("pk"))
+    going = mine.unfinished().exclude(Exists(RetiredTool.objects.filter(**same)))
+    newest = mine.newest_ended(at=at).exclude(Exists(runs.unfinished().filter(**same)))
+    read, fresh = Q(state=ScanState.COMPLETED), Q(finished_at__gte=at - FRESH_FOR)
+    told = Q(files_read__gt=0) | ~Q(trigger=Scan.Trigger.IMPORT)
+    clean = Q(new=0, same=0, reopened=0) & told
+    wanted: dict[str, Any] = {
+        "running": Exists(going),
+        "clean": Exists(newest.filter(read & fresh & clean)),
+        "findings": Exists(newest.filter(read & fresh & ~clean)),
+        "stale": Exists(newest.filter(read & ~fresh)),
+        "not_used": Exists(retired.filter(scanner__in=among) if among else retired),
+        "never": _has_never(among, runs),
+    }
+    for state in ("partly", "failed", "not_installed"):
+        endings = [ending for ending, told in _ENDINGS.items() if told == state]
+        wanted[state] = Exists(newest.filter(state__in=endings))
+    found = Q()
+    for state in states:
+        found |= Q(wanted[state])
+    return assets.filter(found)
+
+
+def _has_never(among: Sequence[str], runs: ScanQuerySet) -> Q:
+    """A tool that fits has no run there that says anything, not even one that goes on, and is not retired."""
+    found = Q(pk__in=[])
+    for kind in Asset.Kind:
+        for scanner in base.tools_for(kind):
+            if not among or scanner in among:
+                ran = runs.filter(asset=OuterRef("pk"), scanner=scanner).exclude(state=ScanState.UNDONE)
+                retired = RetiredTool.objects.filter(asset=OuterRef("pk"), scanner=scanner)
+                found |= Q(~Exists(ran), ~Exists(retired), kind=kind)
+    return found
 
 
 def _cell(asset: Asset, scanner: str, found: dict[tuple[int, str], Cell]) -> Cell:

@@ -114,7 +114,7 @@ def standing(scan: Scan | None, hidden: bool = False) -> SafeString:
     return format_html('<span class="st {}">{}{}</span>', key, shape(key), words)
 
 
-_COVERAGE = {
+COVERAGE = {
     "running": ("live", "Running"),
     "clean": ("clean", "Clean"),
     "findings": ("done", "Findings"),
@@ -130,7 +130,7 @@ _COVERAGE = {
 
 @register.simple_tag
 def coverage(cell: Cell) -> SafeString:
-    key, words = _COVERAGE[cell.state]
+    key, words = COVERAGE[cell.state]
     return format_html('<span class="st {}">{}{}</span>', key, shape(key), words)
 
 
