@@ -287,9 +287,9 @@ class AssetViewSet(Resource, List, Retrieve, Update):
     def retire_tool(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """The asset does without this tool: its runs there say nothing of it any more. Its findings stay as they are.
         A scan by it, or an import, puts it to use again."""
-        asked = ToolToRetire(data=request.data)
+        asset, asked = self.get_object(), ToolToRetire(data=request.data)
         asked.is_valid(raise_exception=True)
-        retired.retire(self.get_object(), **asked.validated_data, by=request.user)
+        retired.retire(asset, **asked.validated_data, by=request.user)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     @extend_schema(request=ToolToReturn, responses={204: None})

@@ -36,7 +36,7 @@ def states(api, **query) -> dict[str, dict[str, str]]:
         (ScanState.RUNNING, {}, "running"),
         (ScanState.QUEUED, {}, "running"),
         (ScanState.DOES_NOT_FIT, {}, "does_not_fit"),
-        (ScanState.UNDONE, {}, "never"),
+        (ScanState.UNDONE, {"trigger": "import"}, "never"),
         (None, {}, "never"),
     ],
 )

@@ -35,7 +35,7 @@ SAMPLE = Path(__file__).parent.parent / "samples" / "vulnerable"
         ("-----BEGIN RSA PRIVATE KEY-----\nMIIEabc\n-----END RSA PRIVATE KEY-----", "MIIEabc"),
         ("-----BEGIN PRIVATE KEY-----\nMIIEabc", "MIIEabc"),
         ("x\n" + "MIIE" * 16, "MIIEMIIE"),
-        (f"can't read {env.HOME}/credentials/git-token", "git-token"),
+        pytest.param(f"can't read {env.HOME}/credentials/git-token", "git-token", id="our own folder"),
     ],
 )
 def test_no_secret_and_no_way_to_one_stands_in_it(said, secret):

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django import forms
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -32,7 +32,7 @@ def retire_tool(request: HttpRequest, uid: UUID) -> HttpResponse:
     """The address names the tool; its findings that stay open are told."""
     asset, tool = _found(request, uid), request.GET.get("tool", "")
     if not tool:
-        raise Http404
+        return redirect("asset", asset.uid)
     form = RetireForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
