@@ -29,15 +29,13 @@
   };
 
   /* What is done to the current finding waits until the panel shows that one: keys are faster than answers. */
-  let waits = null;
+  let waits = null, ready = panel(); // the panel that htmx is done with
   const onCurrent = (act) => {
-    const shown = panel(), row = current() ?? queue()[0];
-    waits = null;
-    if (!shown.hidden && (!current() || current() === rowOf(shown))) { act(shown); return; }
-    if (!row) return;
-    select(row);
+    const shown = panel(), row = current() ?? queue()[0], fits = !shown.hidden && (!current() || current() === rowOf(shown));
     waits = act;
-    if (!find("a", row).classList.contains("htmx-request")) find("a", row).click();
+    if (fits && shown === ready) { waits = null; act(shown); return; }
+    if (!row || fits || find("a", row).classList.contains("htmx-request")) return; // it is on its way
+    find("a", row).click();
   };
 
   let wanted = ""; // the state that the form is to begin with
@@ -86,6 +84,7 @@
   });
   document.addEventListener("click", (e) => {
     const at = (selector) => e.target.closest(selector), moved = at("[data-step]");
+    if (at(".queue a[hx-get]") && beside.matches && !e.ctrlKey && !e.metaKey && !e.shiftKey) select(at("tr"));
     if (moved) { e.preventDefault(); step(Number(moved.dataset.step)); }
     if (at("[data-close]") && closePanel()) e.preventDefault();
     if (at("[data-undecide]")) undecide();
@@ -118,6 +117,7 @@
     if (part.id !== "panel") return;
     const row = rowOf(part), act = waits, left = queue().length;
     waits = null;
+    ready = part;
     select(row);
     if (before) {
       (row ? find("a", row) : part).focus();
