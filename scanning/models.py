@@ -348,6 +348,9 @@ class FindingQuerySet(GuardedQuerySet["Finding"]):
         """With one of them at least."""
         return self.filter(pk__in=Finding.objects.filter(tags__word__in=list(words)).values("pk"))
 
+    def seen_first_since(self, at: datetime) -> Self:
+        return self.filter(first_seen_at__gte=at)
+
     def fixed_since(self, at: datetime) -> Self:
         return self.filter(status=Status.FIXED, fixed_at__gte=at)
 

@@ -252,6 +252,7 @@ NOT_AUDITED = {
     "scanning.findingalias": "an index of the findings' aliases",
     "imports.change": "how findings were before an import; what it did to them are events",
     "triage.bulkchange": "how findings were before a bulk action; what it did to them are events",
+    "triage.savedview": "bookmarks of the queue; what is looked at through them has its entries",
     "triage.tag": "findings:tagged has the words",
     "tokens.family": "issued, refreshed and replayed tokens are events",
     "notify.notice": "a log of its own, kept for 90 days; one that failed is an event",

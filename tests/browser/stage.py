@@ -292,6 +292,17 @@ def queue_scan(asset: str) -> str:
     return str(Scan.objects.create(asset=make_asset(asset), scanner="bandit").uid)
 
 
+def make_queue(asset: str, findings: int) -> str:
+    """An asset of its own with so many open findings; its uid."""
+    scan = make_scan(make_asset(asset))
+    make_findings(scan, findings, Severity.HIGH)
+    return str(scan.asset.uid)
+
+
+def states_of(asset: str) -> list[str]:
+    return list(Finding.objects.filter(asset__uid=asset).order_by("id").values_list("status", flat=True))
+
+
 def start_scan(uid: str, *, parts: int) -> None:
     scan = Scan.claim(Scan.objects.get(uid=uid).pk)
     assert scan
