@@ -17,7 +17,7 @@ from rbac.holders import nearest_holders
 from scanning.deadlines.models import Stage, Warning
 from scanning.models import Asset, Finding, Severity, Status
 
-DEADLINE = register("finding-deadlines", "Findings of yours, or nobody's in your units, are due soon or overdue")
+DEADLINE = register("finding-deadlines", "What is to be fixed by you or in your units is due soon or overdue")
 NAMED = 10
 WORDS = {Stage.OVER: "past the deadline", Stage.SOON: "due soon"}
 
