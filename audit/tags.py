@@ -129,7 +129,8 @@ EVIDENCE = (
     Evidence(
         "That weaknesses are looked for",
         (
-            "assets:uploaded", "scans:requested", "scans:started", "scans:finished", "scans:failed", "scanning.scan",
+            "assets:uploaded", "assets:tool_retired", "assets:tool_returned",
+            "scans:requested", "scans:started", "scans:finished", "scans:failed", "scanning.scan",
             "imports:undone",
             "imports.import", "scanners:install_requested", "scanners:installed", "scanners:install_failed",
             "tools.installation",

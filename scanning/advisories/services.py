@@ -10,7 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import models, transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from scanning.advisories import reading
@@ -53,8 +53,16 @@ class Outcome:
 
 
 def enrich() -> list[Outcome]:
-    """Read the lists that have changed, and bring every finding up to date where one has."""
+    """Read the lists that have changed, and bring every finding up to date where one has.
+
+    The findings come after the lists, a batch at a time: who writes meanwhile waits for one batch and not for all. What
+    was left undone by a killed process is done by the next.
+    """
     outcomes = [_refresh(kind, getattr(settings, KINDS[kind].setting)) for kind in Feed.Kind]
+    if due := list(Feed.objects.filter(is_rated=False)):
+        rate_all()
+        for feed in due:  # unless another one was read meanwhile
+            Feed.objects.filter(pk=feed.pk, read_at=feed.read_at).update(is_rated=True)
     for outcome in outcomes:
         if outcome.error:
             log.error("%s", outcome.error)
@@ -92,8 +100,8 @@ def _read(feed: Feed, path: Path) -> str:
             f"so: unset OPSSIGHT_{kind.setting}, run enrich_findings, set it again."
         )
     feed.size, feed.mtime_ns, feed.read_at = stat.st_size, stat.st_mtime_ns, timezone.now()
+    feed.is_rated = False
     feed.save()
-    rate_all()
     return "read"
 
 
@@ -111,9 +119,8 @@ def _forget(feed: Feed) -> str:
     """Without a file nothing is known, also of what an earlier one said."""
     if feed.read_at:
         KINDS[Feed.Kind(feed.kind)].model._default_manager.all().delete()
-        Feed.objects.filter(pk=feed.pk).update(read_at=None, dated=None, rows=0, size=0, mtime_ns=0)
+        Feed.objects.filter(pk=feed.pk).update(read_at=None, dated=None, rows=0, size=0, mtime_ns=0, is_rated=False)
         feed.refresh_from_db()
-        rate_all()
     return "off"
 
 
@@ -121,14 +128,21 @@ def rate_all() -> None:
     """Look up every finding that has a name, and write those of which the lists now say something else."""
     named = Finding.objects.filter(Exists(FindingAlias.objects.filter(finding=OuterRef("pk"))))
     rows = named.only("id", "aliases", *RATED).order_by("pk")
-    last = 0
-    while batch := list(rows.filter(pk__gt=last)[:BATCH]):
-        before = [_rating(finding) for finding in batch]
-        rate(batch)
-        changed = [finding for finding, was in zip(batch, before, strict=True) if _rating(finding) != was]
-        if changed:
-            Finding.objects.bulk_update(changed, RATED)
-        last = batch[-1].pk
+    last: int | None = 0
+    while last is not None:
+        last = _rate_some(rows.filter(pk__gt=last))
+
+
+@transaction.atomic
+def _rate_some(rows: QuerySet[Finding]) -> int | None:
+    """One batch of `rows`; the key of its last, None where there was none."""
+    batch = list(rows.select_for_update(of=("self",))[:BATCH])
+    before = [_rating(finding) for finding in batch]
+    rate(batch)
+    changed = [finding for finding, was in zip(batch, before, strict=True) if _rating(finding) != was]
+    if changed:
+        Finding.objects.bulk_update(changed, RATED)
+    return batch[-1].pk if batch else None
 
 
 def _rating(finding: Finding) -> tuple[Any, ...]:

@@ -38,6 +38,7 @@ TELLING = {
     "checkov_version": "checkov",
     "dependencies": "pip_audit",
     "report_meta": "safety",
+    "scan_results": "safety",
     "findings": "generic",
     "metrics": "bandit",
     "paths": "semgrep",

@@ -50,6 +50,7 @@ EXCUSED = {
     ("scanning/triage/undo.py", "update(undone_at="): "ignored field: findings:restored tells",
     ("scanning/advisories/services.py", "bulk_create("): "not followed: follow from an operator's file",
     ("scanning/advisories/services.py", "bulk_update(changed, RATED)"): "ignored fields",
+    ("scanning/advisories/services.py", "update(is_rated=True"): "not followed",
     ("scanning/advisories/services.py", "update(read_at=None"): "not followed",
     ("scanning/deadlines/warn.py", "bulk_create("): "not followed: findings:overdue tells of breaches",
     ("scanning/deadlines/warn.py", "update(told_at=at)"): "the same",

@@ -5,7 +5,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import stat
 import subprocess
 import sys
@@ -25,7 +24,6 @@ from scanning import services
 from scanning.models import Asset, Finding, Scan, ScanState
 from scanning.sources import archives, base
 from scanning.sources.base import BadTarget
-from tests.services import missing
 
 BAD = b"import subprocess\n\n\ndef ship(name):\n    subprocess.call(name, shell=True)\n"
 
@@ -320,11 +318,8 @@ def image(files: dict[str, bytes]) -> bytes:
 
 
 @pytest.fixture
-def trivy(monkeypatch) -> None:
-    found = shutil.which("trivy", path=os.environ.get("OPSSIGHT_TRIVY_PATH") or os.environ["PATH"])
-    if not found:
-        missing("trivy is not on the PATH (OPSSIGHT_TRIVY_PATH names its folder)")
-    monkeypatch.setenv("PATH", f"{Path(found).parent}:/usr/bin:/bin")
+def trivy(have) -> None:
+    have("trivy")
 
 
 def test_no_other_tool_is_asked_for_an_image(db, olga):

@@ -114,7 +114,7 @@ def standing(scan: Scan | None, hidden: bool = False) -> SafeString:
     return format_html('<span class="st {}">{}{}</span>', key, shape(key), words)
 
 
-_COVERAGE = {
+COVERAGE = {
     "running": ("live", "Running"),
     "clean": ("clean", "Clean"),
     "findings": ("done", "Findings"),
@@ -123,13 +123,14 @@ _COVERAGE = {
     "not_installed": ("notinst", "Not installed"),
     "stale": ("stale", "Stale"),
     "never": ("never", "Never run"),
+    "not_used": ("notappl", "Not used"),
     "does_not_fit": ("notappl", "Does not fit"),
 }
 
 
 @register.simple_tag
 def coverage(cell: Cell) -> SafeString:
-    key, words = _COVERAGE[cell.state]
+    key, words = COVERAGE[cell.state]
     return format_html('<span class="st {}">{}{}</span>', key, shape(key), words)
 
 

@@ -64,9 +64,9 @@ def finding(request: HttpRequest, uid: str) -> HttpResponse:
 
 @guarded("findings:read")
 def export_findings(request: HttpRequest) -> HttpResponseBase:
-    """What the queue shows, as a file; `format` is sarif or csv."""
+    """What the queue shows, as a file; `format` is csv, or sarif."""
     query = request.GET.copy()
-    form = query.pop("format", [""])[-1]
+    form = query.pop("format", ["csv"])[-1]
     if form not in exports.FORMATS:
         raise Http404
     rows = narrowed(Finding.objects.permitted(request.user, "findings:read"), Asked(query), request.user)

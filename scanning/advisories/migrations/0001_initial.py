@@ -32,6 +32,7 @@ class Migration(migrations.Migration):
                 ('rows', models.PositiveIntegerField(default=0)),
                 ('size', models.BigIntegerField(default=0)),
                 ('mtime_ns', models.BigIntegerField(default=0)),
+                ('is_rated', models.BooleanField(default=True, help_text='Whether every finding says what the list says.')),
             ],
             options={
                 'default_permissions': (),

@@ -120,6 +120,20 @@ def test_a_newer_list_takes_the_place_of_the_older(scanned, epss, kev):
     assert rating("CVE-2020-0001")[:3] == (0.4, 0.7, True)
 
 
+def test_what_a_killed_process_left_is_brought_up_to_date_by_the_next(scanned, epss, monkeypatch):
+    scanned(LOG4J)
+    epss("CVE-2021-44228,0.9,0.99")
+    with monkeypatch.context() as patch:
+        patch.setattr(services, "rate_all", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            services.enrich()
+    assert EpssScore.objects.count() == 1
+    assert rating() == NOTHING
+    assert states() == ["unchanged", "off"]
+    assert rating()[:2] == (0.9, 0.99)
+    assert not Feed.objects.filter(is_rated=False).exists()
+
+
 def test_a_setting_that_is_gone_leaves_nothing_known(scanned, epss, kev, settings):
     scanned(LOG4J)
     epss("CVE-2021-44228,0.9,0.99")

@@ -123,6 +123,38 @@ def test_safety_in_both_shapes():
     assert read(ignored)[0].findings[0].suppressed
 
 
+def test_safety_3_tells_numbers_and_versions():
+    known = [{"id": "38100", "vulnerable_spec": "<2.10.1"}]
+    waived = {
+        "id": "39525",
+        "vulnerable_spec": "<2.11.3",
+        "ignored": {"code": "x", "reason": "no sandbox", "expires": None},
+    }
+    remediation = {"vulnerabilities_found": 1, "recommended": "2.11.3"}
+    pinned = {"raw": "jinja2==2.4.1", "vulnerabilities": {"known_vulnerabilities": known, "remediation": remediation}}
+    loose = {"raw": "jinja2>=2", "vulnerabilities": {"known_vulnerabilities": [waived], "remediation": None}}
+    dependency = {"name": "jinja2", "specifications": [pinned, loose]}
+    file = {
+        "location": "/srv/app/requirements.txt",
+        "type": "requirements.txt",
+        "results": {"dependencies": [dependency]},
+    }
+    body = {
+        "meta": {"scan_type": "scan", "telemetry": {"safety_version": "3.8.1"}, "schema_version": "3.0"},
+        "scan_results": {"projects": [{"id": "app", "location": "/srv/app", "files": [file]}]},
+    }
+    (run,) = reports.read(io.BytesIO(json.dumps(body).encode()), root="/srv/app")
+    first, second = run.findings
+    assert (run.tool, run.version, run.files) == ("safety", "3.8.1", None)
+    assert (first.rule, first.path, first.package_version, first.fix_version) == (
+        "SAFETY-38100", "requirements.txt", "2.4.1", "2.11.3",
+    )  # fmt: skip
+    assert (first.suppressed, second.suppressed, second.package_version) == ("", "no sandbox", "")
+    body["scan_results"] = []
+    with pytest.raises(reports.UnreadableReport, match="scan_results"):
+        read(body)
+
+
 def test_trivy_before_schema_2():
     assert read(b"null", "trivy")[0].findings == []
     vulnerability = {"VulnerabilityID": "CVE-2020-1", "PkgName": "a", "InstalledVersion": "1", "Severity": "UNKNOWN"}

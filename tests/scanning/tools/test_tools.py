@@ -276,6 +276,7 @@ def test_a_vendors_program_comes_from_the_operators_file(officer, home, publishe
         (b"not an archive", "", "can't be unpacked"),
         (b"", "", "can't be unpacked"),
     ],
+    ids=["digest", "without", "outside", "cut", "none", "empty"],
 )
 def test_an_archive_that_is_not_what_was_published_is_not_unpacked(officer, home, published, content, digest, why):
     published(content, digest)
