@@ -23,6 +23,8 @@ from opssight.kernel.rest.views import List, Resource, Retrieve, Update, accepte
 from rbac.models import Unit
 from scanning import exports, retired, services
 from scanning.coverage import STATES, matrix
+from scanning.deadlines import api as deadlines
+from scanning.deadlines.share import within
 from scanning.detail import RATED
 from scanning.models import Asset, Finding, Scan, ScanState, Severity, Status
 from scanning.triage import ownership
@@ -341,7 +343,7 @@ class FindingViewSet(Resource, List, Retrieve):
     queryset = Finding.objects.all()
     serializer_class = FindingSerializer
     filterset_class = FindingFilter
-    takes = {"export": {"format", *FindingFilter.base_filters}}
+    takes = {"export": {"format", *FindingFilter.base_filters}, "within_sla": {"days", "since", "until"}}
 
     @extend_schema(
         parameters=[FORMAT, *FILTERS],
@@ -355,6 +357,15 @@ class FindingViewSet(Resource, List, Retrieve):
             raise serializers.ValidationError({"format": f"is one of {', '.join(exports.FORMATS)}."})
         rows = DjangoFilterBackend().filter_queryset(request, self.get_queryset(), self)
         return exports.export(rows, form, by=request.user, asked=request.GET.urlencode())
+
+    @extend_schema(parameters=[deadlines.AskedPeriod], responses=deadlines.WithinSla, filters=False)
+    @action(detail=False, url_path="within-sla", pagination_class=None)
+    def within_sla(self, request: Request) -> Response:
+        """How many were fixed within their deadline, of those fixed in the period or overdue at its end: the last 30
+        days, as many `days`, or `since` a moment `until` another or now."""
+        asked = deadlines.AskedPeriod(data=request.query_params.dict())
+        asked.is_valid(raise_exception=True)
+        return Response(deadlines.told(within(request.user, asked.validated_data["period"])))
 
     def get_queryset(self) -> QuerySet[Finding]:
         rows = super().get_queryset()
@@ -372,7 +383,7 @@ class FindingViewSet(Resource, List, Retrieve):
 
     @classmethod
     def permission_for(cls, action: str) -> str:
-        if action == "export":
+        if action in ("export", "within_sla"):
             return "findings:read"
         return "findings:triage" if action in ("owner", "tags") else super().permission_for(action)
 

@@ -24,6 +24,7 @@ PLACES = {
     "edit-comment": "findings",
     "scans": "findings",
     "coverage": "findings",
+    "deadlines": "findings",
     "scan": "findings",
     "scan-progress": "findings",
     "imports": "findings",
@@ -63,6 +64,7 @@ ASKS = {
     "imports": "imports:read",
     "import_report": "imports:create",
     "tools": "scanners:read",
+    "policies": "sla-policies:read",
     "controls": "controls:read",
     "trail": "trail:read",
     "report": "trail:report",
@@ -93,6 +95,7 @@ class Shell:
     imports: bool = False
     import_report: bool = False
     tools: bool = False
+    policies: bool = False
     controls: bool = False
     trail: bool = False
     report: bool = False

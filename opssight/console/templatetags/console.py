@@ -151,6 +151,12 @@ def ago(moment: datetime) -> str:
 
 
 @register.filter
+def as_hours(hours: int) -> str:
+    """Whole days as days: 24 h, 7 d, 36 h."""
+    return f"{hours // 24} d" if hours > 24 and hours % 24 == 0 else f"{hours} h"
+
+
+@register.filter
 def duration(length: timedelta | None) -> str:
     """Minutes and seconds, as a stopwatch shows them."""
     if length is None:
