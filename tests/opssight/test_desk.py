@@ -69,7 +69,9 @@ def test_refusals_stand_at_the_field_in_both(analyst, three, headers, data, fiel
 
 def test_what_the_queue_shows_no_more_goes_and_the_next_one_opens(analyst, three):
     first, second, _ = three
-    answer = decide(analyst, first, status="false_positive", reason=WHY, next=str(second.uid), query="?severity=high&open=x")
+    answer = decide(
+        analyst, first, status="false_positive", reason=WHY, next=str(second.uid), query="?severity=high&open=x"
+    )
     html = answer.content.decode()
     assert answer.status_code == 200
     assert f'data-finding="{second.uid}"' in html
@@ -96,7 +98,9 @@ def test_an_acceptance_leaves_the_row_and_says_that_it_waits(analyst, three):
     assert "hx-swap-oob" in re.search(rf'<tr id="row-{three[0].uid}"[^>]*>', html)[0]
 
 
-@pytest.mark.parametrize("query", ["?asset=01a20bd9-1d59-7949-b8ec-209801f0f979", "?severity=terrible", "?due=over&due=soon"])
+@pytest.mark.parametrize(
+    "query", ["?asset=01a20bd9-1d59-7949-b8ec-209801f0f979", "?severity=terrible", "?due=over&due=soon"]
+)
 def test_a_decision_stands_whatever_the_address_says(analyst, three, query):
     """What a browser says of where it is can be anything; an address that shows nothing has no row."""
     answer = decide(analyst, three[0], status="fixed", reason=WHY, query=query, next="<script>")
@@ -204,7 +208,9 @@ def test_views_that_everybody_has_open(analyst, three):
 def test_new_is_what_was_first_seen_lately(analyst, three):
     from django.utils import timezone
 
-    make_findings(make_scan(make_asset("old")), 1, title="Old one", first_seen_at=timezone.now() - timezone.timedelta(days=8))
+    make_findings(
+        make_scan(make_asset("old")), 1, title="Old one", first_seen_at=timezone.now() - timezone.timedelta(days=8)
+    )
     assert "Old one" in text(analyst.get("/findings"))
     assert "Old one" not in text(analyst.get("/findings?new=7d"))
     assert "3 of 3" in text(analyst.get("/findings?new=7d"))

@@ -73,7 +73,8 @@ def decide_about(request: HttpRequest, uid: UUID) -> HttpResponse:
 def _beside(request: HttpRequest, decided: Finding) -> HttpResponse:
     """The panel of the finding that is next, the decided one's row as it is now, or that the queue has it no more."""
     may_see = findings.whole(Finding.objects.permitted(request.user, "findings:read"))
-    shown = may_see.filter(uid=_uid(request.POST.get("next", ""))).first() or may_see.get(pk=decided.pk)
+    following = _uid(request.POST.get("next", ""))
+    shown = (may_see.filter(uid=following).first() if following else None) or may_see.get(pk=decided.pk)
     reads.note_object(shown)
     queue = urlsplit(request.htmx.current_url_abs_path or "")  # type: ignore[attr-defined]
     asked = Asked(QueryDict(queue.query if queue.path == reverse("findings") else ""))

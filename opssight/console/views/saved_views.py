@@ -30,7 +30,10 @@ def save(request: HttpRequest) -> HttpResponse:
     """Keeps what the queue shows; filters that the queue does not know are refused."""
     form = ViewForm(request.POST)
     if not form.is_valid():
-        told = [f"{form[name].label if name in form.fields else 'View'}: {' '.join(why)}" for name, why in form.errors.items()]
+        told = [
+            f"{form[name].label if name in form.fields else 'View'}: {' '.join(map(str, why))}"
+            for name, why in form.errors.items()
+        ]
         messages.error(request, f"The view is not kept. {' '.join(told)}")
         return redirect("findings")
     asked = Asked(QueryDict(form.cleaned_data["query"].removeprefix("?")))
