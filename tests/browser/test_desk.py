@@ -200,7 +200,7 @@ def test_its_parts_in_both_themes(browser, stage, queue, part, visitor):
             page.locator("summary", has_text="Save view").click()
         case _:
             page.keyboard.press("f")
-            expect(form_of(page)).to_be_visible()
+            expect(form_of(page).get_by_label("Why")).to_be_focused()
     if part == "refusal":
         page.keyboard.press("Enter")
         expect(form_of(page).get_by_text("Give a reason")).to_be_visible()

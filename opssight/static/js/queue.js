@@ -116,8 +116,9 @@
     if (part.matches("#decide form")) { before = 0; begin(part); }
     if (part.id !== "panel") return;
     const row = rowOf(part), act = waits, left = queue().length;
-    waits = null;
     ready = part;
+    if (current() !== row && find(".queue tr.sel a.htmx-request")) return; // the reader has moved on: the next one is on its way
+    waits = null;
     select(row);
     if (before) {
       (row ? find("a", row) : part).focus();
