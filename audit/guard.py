@@ -40,7 +40,7 @@ TABLES = (
     Table("rollups_dayuser", app=READ, sealer=ADD),
 )
 NAMES = tuple(table.name for table in TABLES)
-REFUSE, ENQUEUE = FUNCTIONS = "audit_refuse()", "audit_enqueue()"
+REFUSE, ENQUEUE = "audit_refuse()", "audit_enqueue()"
 OUTBOX = f"{ENTRIES}_to_outbox"
 
 

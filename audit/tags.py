@@ -129,7 +129,8 @@ EVIDENCE = (
     Evidence(
         "That weaknesses are looked for",
         (
-            "assets:uploaded", "scans:requested", "scans:started", "scans:finished", "scans:failed", "scanning.scan",
+            "assets:uploaded", "assets:tool_retired", "assets:tool_returned",
+            "scans:requested", "scans:started", "scans:finished", "scans:failed", "scanning.scan",
             "imports:undone",
             "imports.import", "scanners:install_requested", "scanners:installed", "scanners:install_failed",
             "tools.installation",
@@ -142,9 +143,9 @@ EVIDENCE = (
             "findings:raised", "findings:fixed", "findings:reopened", "findings:rerated", "findings:triaged",
             "findings:acceptance_asked", "findings:acceptance_refused", "findings:woken", "findings:withdrawn",
             "findings:restored", "findings:assigned", "findings:tagged", "findings:commented", "decisions:made",
-            "decisions:closed", "decisions:reopened", "findings:deadline_moved", "sla-policies:changed",
-            "sla-policies:renewed", "scanning.finding", "sla.slapolicy", "triage.decision", "triage.comment",
-            "triage.bulkaction",
+            "decisions:closed", "decisions:reopened", "findings:deadline_moved", "findings:overdue",
+            "sla-policies:changed", "sla-policies:renewed", "scanning.finding", "sla.slapolicy", "triage.decision",
+            "triage.comment", "triage.bulkaction",
         ),
         {"SOC2": ("CC7.1", "CC7.4"), "GDPR": ("32(1)(b)",), "ISO27001": ("A.8.8",), "PCI_DSS": ("6.3.3",)},
     ),

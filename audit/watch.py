@@ -21,6 +21,7 @@ from opssight.kernel.events import register
 
 UNATTRIBUTED = register("trail:unattributed_change", severity="critical", security=True)
 
+NOTE = "audit_note(text, text, text)"  # what the triggers call
 LIST = "audit_unattributed"
 TOLD_AT_ONCE, NAMED = 1000, 100
 OPERATIONS = {"INSERT": "CREATE", "UPDATE": "UPDATE", "DELETE": "DELETE"}
@@ -127,10 +128,10 @@ def install(connection: BaseDatabaseWrapper) -> None:
     statements = _statements()
     digest = hashlib.sha256("\n".join(statements).encode()).hexdigest()
     with connection.cursor() as cursor:
-        cursor.execute("SELECT obj_description(to_regprocedure('audit_note(text, text, text)'), 'pg_proc')")
+        cursor.execute(f"SELECT obj_description(to_regprocedure('{NOTE}'), 'pg_proc')")
         if cursor.fetchone()[0] == digest and is_installed(connection):
             return
-        for statement in [*statements, f"COMMENT ON FUNCTION audit_note(text, text, text) IS '{digest}'"]:
+        for statement in [*statements, f"COMMENT ON FUNCTION {NOTE} IS '{digest}'"]:
             cursor.execute(statement)
 
 

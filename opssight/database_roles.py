@@ -13,7 +13,7 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import sql
 
-from audit import guard
+from audit import guard, watch
 
 CHANGES = ("INSERT", "UPDATE", "DELETE", "TRUNCATE")
 APP = {table.name: table.app for table in guard.TABLES}
@@ -142,10 +142,14 @@ class Setup:
         )  # fmt: skip
 
     def _functions_of_others(self) -> list[str]:
+        """The functions of the triggers on OpsSight's own tables, and what they call."""
+        ours = [*self.connection.introspection.django_table_names(only_existing=True)]
         return self._column(
-            "SELECT p.oid::regprocedure::text FROM pg_proc p WHERE p.oid IN (to_regprocedure(%s), to_regprocedure(%s))"
-            " AND pg_get_userbyid(p.proowner) <> %s",
-            *guard.FUNCTIONS, self.roles.owner,
+            "SELECT p.oid::regprocedure::text FROM pg_proc p WHERE pg_get_userbyid(p.proowner) <> %s"
+            " AND p.pronamespace = current_schema()::regnamespace AND (p.oid = to_regprocedure(%s) OR p.oid IN"
+            " (SELECT t.tgfoid FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid WHERE c.relname = ANY(%s)))"
+            " ORDER BY 1",
+            self.roles.owner, watch.NOTE, ours,
         )  # fmt: skip
 
     def _sequences(self, tables: list[str]) -> list[str]:

@@ -21,8 +21,10 @@ from opssight.kernel.rest.filters import ChoiceIn, FilterSet, UidFilter, YesNo, 
 from opssight.kernel.rest.serializers import StrictModelSerializer, StrictSerializer, Text, uid
 from opssight.kernel.rest.views import List, Resource, Retrieve, Update, accepted, wait_for
 from rbac.models import Unit
-from scanning import exports, services
+from scanning import exports, retired, services
 from scanning.coverage import STATES, matrix
+from scanning.deadlines import api as deadlines
+from scanning.deadlines.share import within
 from scanning.detail import RATED
 from scanning.models import Asset, Finding, Scan, ScanState, Severity, Status
 from scanning.triage import ownership
@@ -77,12 +79,22 @@ class CoverageCellSerializer(serializers.Serializer[Any]):
     state = serializers.ChoiceField([*STATES])
     scan = serializers.UUIDField(source="scan.uid", default=None, allow_null=True)
     completed_at = serializers.DateTimeField(allow_null=True)
+    reason = serializers.CharField(help_text="Why it is not used.")
 
 
 class AssetCoverageSerializer(serializers.Serializer[Any]):
     asset = serializers.UUIDField()
     name = serializers.CharField()
     tools = CoverageCellSerializer(many=True)
+
+
+class ToolToRetire(StrictSerializer):
+    scanner = Text(max_length=32)
+    reason = Text(max_length=500, help_text="Why the asset does without it.")
+
+
+class ToolToReturn(StrictSerializer):
+    scanner = Text(max_length=32)
 
 
 class NewUpload(StrictSerializer):
@@ -255,7 +267,7 @@ class AssetViewSet(Resource, List, Retrieve, Update):
     @action(detail=False, methods=["get"])
     def coverage(self, request: Request) -> Response:
         """How each tool stands on each active asset: `state` is one of running, clean, findings, partly, failed,
-        not_installed, stale, never, does_not_fit."""
+        not_installed, stale, never, not_used, does_not_fit."""
         assets = self.paginate_queryset(self.get_queryset().filter(is_active=True)) or []
         runs = Scan.objects.permitted(request.user, "scans:read")
         rows = matrix(assets, runs, at=timezone.now())
@@ -273,6 +285,25 @@ class AssetViewSet(Resource, List, Retrieve, Update):
         data, etag = self.represent(services.upload(asset, file, name=file.name, by=request.user))
         return Response(data, headers={"ETag": etag})
 
+    @extend_schema(request=ToolToRetire, responses={204: None})
+    @action(detail=True, methods=["post"], url_path="retire-tool")
+    def retire_tool(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """The asset does without this tool: its runs there say nothing of it any more. Its findings stay as they are.
+        A scan by it, or an import, puts it to use again."""
+        asset, asked = self.get_object(), ToolToRetire(data=request.data)
+        asked.is_valid(raise_exception=True)
+        retired.retire(asset, **asked.validated_data, by=request.user)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @extend_schema(request=ToolToReturn, responses={204: None})
+    @action(detail=True, methods=["post"], url_path="return-tool")
+    def return_tool(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """It is in use again, with what its last run said."""
+        asset, asked = self.get_object(), ToolToReturn(data=request.data)
+        asked.is_valid(raise_exception=True)
+        retired.take_back(asset, asked.validated_data["scanner"], by=request.user)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
     def perform_update(self, serializer: Any) -> None:
         if "unit" in serializer.validated_data:
             check(self.request.user, "assets:create")
@@ -280,7 +311,9 @@ class AssetViewSet(Resource, List, Retrieve, Update):
 
     @classmethod
     def permission_for(cls, action: str) -> str:
-        asked = {"bulk": "assets:create", "upload": "assets:update", "coverage": "scans:read"}
+        asked = {"bulk": "assets:create", "coverage": "scans:read"}
+        if action in ("upload", "retire_tool", "return_tool"):
+            return "assets:update"
         return asked.get(action) or super().permission_for(action)
 
 
@@ -311,7 +344,7 @@ class FindingViewSet(Resource, List, Retrieve):
     queryset = Finding.objects.all()
     serializer_class = FindingSerializer
     filterset_class = FindingFilter
-    takes = {"export": {"format", *FindingFilter.base_filters}}
+    takes = {"export": {"format", *FindingFilter.base_filters}, "within_sla": {"days", "since", "until"}}
 
     @extend_schema(
         parameters=[FORMAT, *FILTERS],
@@ -325,6 +358,15 @@ class FindingViewSet(Resource, List, Retrieve):
             raise serializers.ValidationError({"format": f"is one of {', '.join(exports.FORMATS)}."})
         rows = DjangoFilterBackend().filter_queryset(request, self.get_queryset(), self)
         return exports.export(rows, form, by=request.user, asked=request.GET.urlencode())
+
+    @extend_schema(parameters=[deadlines.AskedPeriod], responses=deadlines.WithinSla, filters=False)
+    @action(detail=False, url_path="within-sla", pagination_class=None)
+    def within_sla(self, request: Request) -> Response:
+        """How many were fixed within their deadline, of those fixed in the period or overdue at its end: the last 30
+        days, as many `days`, or `since` a moment `until` another or now."""
+        asked = deadlines.AskedPeriod(data=request.query_params.dict())
+        asked.is_valid(raise_exception=True)
+        return Response(deadlines.told(within(request.user, asked.validated_data["period"])))
 
     def get_queryset(self) -> QuerySet[Finding]:
         rows = super().get_queryset()
@@ -342,7 +384,7 @@ class FindingViewSet(Resource, List, Retrieve):
 
     @classmethod
     def permission_for(cls, action: str) -> str:
-        if action == "export":
+        if action in ("export", "within_sla"):
             return "findings:read"
         return "findings:triage" if action in ("owner", "tags") else super().permission_for(action)
 

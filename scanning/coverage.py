@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from scanning.models import Asset, Scan, ScanQuerySet, ScanState
+from django.db.models import Exists, OuterRef, Q
+
+from scanning.models import FRESH_FOR, Asset, AssetQuerySet, RetiredTool, Scan, ScanQuerySet, ScanState
 from scanning.scanners import base
 
 STATES = {
@@ -18,6 +20,7 @@ STATES = {
     "not_installed": "The tool was not there.",
     "stale": "Read completely, too long ago to count.",
     "never": "No run has ended yet.",
+    "not_used": "Somebody said, with a reason, that the asset does without it.",
     "does_not_fit": "The tool finds nothing to read there.",
 }
 _ENDINGS = {
@@ -35,6 +38,7 @@ class Cell:
     scanner: str
     state: str
     scan: Scan | None = None
+    reason: str = ""
 
     @property
     def completed_at(self) -> datetime | None:
@@ -49,7 +53,7 @@ def tools() -> list[str]:
 
 def matrix(assets: Sequence[Asset], runs: ScanQuerySet, *, at: datetime) -> list[list[Cell]]:
     """A row for each of `assets`: first the tools of `tools()`, then those that only its imports brought. `runs` are
-    the scans that the reader may see. Three queries, whatever they show."""
+    the scans that the reader may see. Four queries, whatever they show."""
     ids = [asset.pk for asset in assets]
     found: dict[tuple[int, str], Cell] = {}
     unfit = runs.filter(asset__in=ids, state=ScanState.DOES_NOT_FIT).order_by().values_list("asset", "scanner")
@@ -59,10 +63,54 @@ def matrix(assets: Sequence[Asset], runs: ScanQuerySet, *, at: datetime) -> list
         found[run.asset_id, run.scanner] = Cell(run.scanner, _state(run), run)
     for run in runs.unfinished().filter(asset__in=ids):
         found[run.asset_id, run.scanner] = Cell(run.scanner, "running", run)
+    for tool in RetiredTool.objects.filter(asset__in=ids):
+        found[tool.asset_id, tool.scanner] = Cell(tool.scanner, "not_used", reason=tool.reason)
     own: dict[int, list[str]] = defaultdict(list)
     for asset, scanner in sorted(found):
         own[asset].append(scanner)
     return [[_cell(asset, name, found) for name in dict.fromkeys([*tools(), *own[asset.pk]])] for asset in assets]
+
+
+def standing_as(
+    assets: AssetQuerySet, states: Sequence[str], runs: ScanQuerySet, *, at: datetime, among: Sequence[str] = ()
+) -> AssetQuerySet:
+    """Those of `assets` on which a tool (one of `among`, where there are any) stands as one of `states`, by the same
+    rules as `matrix`. "does_not_fit" is none of them."""
+    mine = runs.filter(asset=OuterRef("pk"), scanner__in=among) if among else runs.filter(asset=OuterRef("pk"))
+    same = {"asset": OuterRef("asset"), "scanner": OuterRef("scanner")}
+    retired = RetiredTool.objects.filter(asset=OuterRef("pk"))
+    going = mine.unfinished().exclude(Exists(RetiredTool.objects.filter(**same)))
+    newest = mine.newest_ended(at=at).exclude(Exists(runs.unfinished().filter(**same)))
+    read, fresh = Q(state=ScanState.COMPLETED), Q(finished_at__gte=at - FRESH_FOR)
+    told = Q(files_read__gt=0) | ~Q(trigger=Scan.Trigger.IMPORT)
+    clean = Q(new=0, same=0, reopened=0) & told
+    wanted: dict[str, Any] = {
+        "running": Exists(going),
+        "clean": Exists(newest.filter(read & fresh & clean)),
+        "findings": Exists(newest.filter(read & fresh & ~clean)),
+        "stale": Exists(newest.filter(read & ~fresh)),
+        "not_used": Exists(retired.filter(scanner__in=among) if among else retired),
+        "never": _has_never(among, runs),
+    }
+    for state in ("partly", "failed", "not_installed"):
+        endings = [ending for ending, told in _ENDINGS.items() if told == state]
+        wanted[state] = Exists(newest.filter(state__in=endings))
+    found = Q()
+    for state in states:
+        found |= Q(wanted[state])
+    return assets.filter(found)
+
+
+def _has_never(among: Sequence[str], runs: ScanQuerySet) -> Q:
+    """A tool that fits has no run there that says anything, not even one that goes on, and is not retired."""
+    found = Q(pk__in=[])
+    for kind in Asset.Kind:
+        for scanner in base.tools_for(kind):
+            if not among or scanner in among:
+                ran = runs.filter(asset=OuterRef("pk"), scanner=scanner).exclude(state=ScanState.UNDONE)
+                retired = RetiredTool.objects.filter(asset=OuterRef("pk"), scanner=scanner)
+                found |= Q(~Exists(ran), ~Exists(retired), kind=kind)
+    return found
 
 
 def _cell(asset: Asset, scanner: str, found: dict[tuple[int, str], Cell]) -> Cell:

@@ -1,6 +1,8 @@
 from opssight.kernel.events import register
 
 ASSET_UPLOADED = register("assets:uploaded")
+TOOL_RETIRED = register("assets:tool_retired", severity="low")  # its runs say nothing of the asset any more
+TOOL_RETURNED = register("assets:tool_returned")
 SCAN_REQUESTED = register("scans:requested")
 SCAN_STARTED = register("scans:started")
 SCAN_FINISHED = register("scans:finished")

@@ -147,9 +147,26 @@ class ScanState(models.TextChoices):
         return [cls.FAILED, cls.TIMED_OUT, cls.NOT_INSTALLED]
 
 
+class RetiredTool(models.Model):
+    """A tool that an asset does without: its runs there say nothing of it any more, until it is asked for again."""
+
+    asset = models.ForeignKey(Asset, on_delete=models.CASCADE, related_name="retired_tools")
+    scanner = models.CharField(max_length=32)
+    reason = Line(max_length=500)
+    retired_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    retired_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["asset", "scanner"], name="retired_tool_once")]
+
+    def __str__(self) -> str:
+        return f"{self.scanner} on {self.asset}"
+
+
 # The tools that an asset has runs of, found by jumps along the index scan_latest, and of each the newest run that
 # ended: a few steps for each pair, however many runs there are. A run that found nothing to read says nothing, and
-# neither does that of an import that was taken back.
+# neither does that of an import that was taken back, or of a tool that was retired by then.
 NEWEST_ENDED = """
 WITH RECURSIVE pair (asset_id, scanner) AS (
   SELECT a.id, (SELECT MIN(s.scanner) FROM scanning_scan s WHERE s.asset_id = a.id) FROM scanning_asset a {narrowed}
@@ -164,14 +181,18 @@ SELECT (
     AND s.state NOT IN ('queued', 'running', 'does_not_fit', 'undone')
   ORDER BY s.id DESC LIMIT 1
 )
-FROM pair p WHERE p.scanner IS NOT NULL
+FROM pair p WHERE p.scanner IS NOT NULL AND NOT EXISTS (
+  SELECT 1 FROM scanning_retiredtool r
+  WHERE r.asset_id = p.asset_id AND r.scanner = p.scanner AND r.retired_at <= %s
+)
 """
 
 
 class ScanQuerySet(GuardedQuerySet["Scan"]):
     def standing(self) -> Self:
-        """All but those that found nothing to read, or whose import was taken back."""
-        return self.exclude(state__in=[ScanState.DOES_NOT_FIT, ScanState.UNDONE])
+        """All but those that found nothing to read, whose import was taken back, or whose tool is retired."""
+        retired = RetiredTool.objects.filter(asset=models.OuterRef("asset"), scanner=models.OuterRef("scanner"))
+        return self.exclude(state__in=[ScanState.DOES_NOT_FIT, ScanState.UNDONE]).exclude(models.Exists(retired))
 
     def newest_ended(self, *, at: datetime, assets: Iterable[int] | None = None) -> Self:
         """Of each tool on each asset (or on those with these ids) the newest run that ended by `at`, and in
@@ -180,7 +201,7 @@ class ScanQuerySet(GuardedQuerySet["Scan"]):
         ids = "" if assets is None else ",".join(str(int(pk)) for pk in assets) or "NULL"
         narrowed = f"WHERE a.id IN ({ids})" if ids else ""
         moment = connection.ops.adapt_datetimefield_value(at)
-        newest = RawSQL(NEWEST_ENDED.format(narrowed=narrowed), [moment])  # noqa: S611  (nothing but numbers)
+        newest = RawSQL(NEWEST_ENDED.format(narrowed=narrowed), [moment, moment])  # noqa: S611  (nothing but numbers)
         same = Scan.objects.filter(asset=models.OuterRef("asset"), scanner=models.OuterRef("scanner"))
         completed = same.filter(state=ScanState.COMPLETED, finished_at__lte=at).order_by("-id")
         return self.filter(pk__in=newest).annotate(completed_at=models.Subquery(completed.values("finished_at")[:1]))
@@ -326,6 +347,9 @@ class FindingQuerySet(GuardedQuerySet["Finding"]):
     def tagged(self, words: Iterable[str]) -> Self:
         """With one of them at least."""
         return self.filter(pk__in=Finding.objects.filter(tags__word__in=list(words)).values("pk"))
+
+    def seen_first_since(self, at: datetime) -> Self:
+        return self.filter(first_seen_at__gte=at)
 
     def fixed_since(self, at: datetime) -> Self:
         return self.filter(status=Status.FIXED, fixed_at__gte=at)

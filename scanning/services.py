@@ -21,7 +21,7 @@ from opssight.kernel.ids import new_uid
 from opssight.kernel.jobs import LeaseLost
 from rbac.models import Unit
 from rbac.services import root_unit
-from scanning import events, findings, targets
+from scanning import events, findings, retired, targets
 from scanning.models import Asset, Scan, ScanState
 from scanning.scanners import (  # noqa: F401  (registers the tools)
     bandit,
@@ -50,6 +50,10 @@ UNEXPECTED = "The scan stopped on an error of OpsSight itself. Nothing was close
 
 class UnknownScanner(Refusal):
     status = 400
+
+
+class NothingInUse(Refusal):
+    status = 409
 
 
 def asset_at(target: str | Path, *, unit: Unit | None = None) -> Asset:
@@ -97,8 +101,20 @@ def installation_asset() -> Asset:
     )[0]
 
 
-class AssetExists(Refusal):
+class WrongField(Refusal):
+    """Something about one `field` of an asset."""
+
+    def __init__(self, detail: str, *, field: str = "location") -> None:
+        super().__init__(detail)
+        self.field = field
+
+
+class AssetExists(WrongField):
     status = 409
+
+
+class UnknownPlace(WrongField):
+    status = 400
 
 
 def units_for_new_assets(user: Any) -> QuerySet[Unit]:
@@ -118,7 +134,7 @@ def create_asset(*, secret: str = "", **values: Any) -> Asset:
 def change_asset(asset: Asset, *, secret: str | None = None, **values: Any) -> Asset:
     """`secret` replaces the one that is kept; "" takes it away."""
     if values.get("kind", asset.kind) != asset.kind:
-        raise UnknownPlace("kind can't be changed: findings are about what it was. Make another asset.")
+        raise UnknownPlace("kind can't be changed: findings are about what it was. Make another asset.", field="kind")
     for name, value in values.items():
         setattr(asset, name, value)
     return save_asset(asset, secret=secret)
@@ -128,6 +144,8 @@ def save_asset(asset: Asset, *, secret: str | None) -> Asset:
     """A secret belongs to one address: another address takes it away, unless it is given again."""
     before = Asset.objects.filter(pk=asset.pk).first() if asset.pk else None
     if secret:
+        if "\n" in secret.strip() and not asset.location.startswith("ssh://"):
+            raise UnknownPlace("A password or token is one line; only a private key for ssh has more.", field="secret")
         asset.secret = secret
     elif secret == "" or (before and (before.location, before.username) != (asset.location, asset.username)):
         asset.secret_encrypted = ""
@@ -138,7 +156,7 @@ def _save_asset(asset: Asset) -> Asset:
     _check(asset)
     others = Asset.objects.filter(unit=asset.unit).exclude(pk=asset.pk)
     if others.filter(name=asset.name).exists():
-        raise AssetExists(f"There is an asset {asset.name} in {asset.unit} already.")
+        raise AssetExists(f"There is an asset {asset.name} in {asset.unit} already.", field="name")
     if asset.location and others.filter(kind=asset.kind, location=asset.location).exists():
         raise AssetExists(f"{asset.location} is an asset of {asset.unit} already.")
     asset.full_clean()
@@ -150,7 +168,7 @@ def _check(asset: Asset) -> None:
     try:
         check_asset(asset)
     except BadTarget as error:
-        raise UnknownPlace(str(error)) from None
+        raise UnknownPlace(str(error), field=error.field) from None
 
 
 def upload(asset: Asset, file: BinaryIO, *, name: str, by: Any) -> Asset:
@@ -199,10 +217,6 @@ class Inactive(Refusal):
     status = 409
 
 
-class UnknownPlace(Refusal):
-    status = 400
-
-
 def fitting(asset: Asset) -> list[str]:
     """Every tool that can run here and finds something to read in the asset.
 
@@ -221,10 +235,13 @@ def request_scans(
     asset: Asset, *, scanners: list[str] | None = None, trigger: str = Scan.Trigger.MANUAL, by: Any = None,
     dispatch: bool = True,
 ) -> list[Scan]:  # fmt: skip
-    """Queue one scan per tool: those named, or every one that fits. Each ends as it will; none waits for another."""
+    """Queue one scan per tool: those named, or every one that fits and is not retired there. Each ends as it will; none
+    waits for another. NothingInUse where none is left."""
     if by is not None:  # before the asset is looked at
         check(by, "scans:create", Scan(asset=asset), about=asset)
-    names, batch = scanners or fitting(asset), new_uid()
+    names, batch = scanners or retired.without(asset, fitting(asset)), new_uid()
+    if not names:
+        raise NothingInUse(f"Every tool that fits {asset} is marked as not used there. Name the tool to scan with.")
     with transaction.atomic():
         return [
             request_scan(asset, scanner=name, trigger=trigger, by=by, dispatch=dispatch, batch=batch) for name in names
@@ -241,7 +258,8 @@ def request_scan(
     dispatch: bool = True,
     batch: UUID | None = None,
 ) -> Scan:
-    """Queue a scan; one that already waits or runs for the same asset and scanner is returned instead.
+    """Queue a scan; one that already waits or runs for the same asset and scanner is returned instead. A retired tool
+    is in use again.
 
     A refusal where `by` may not scan in the asset's unit. Without `dispatch` no worker is told: the caller runs it.
     """
@@ -255,6 +273,7 @@ def request_scan(
         )
     if not asset.is_active:
         raise Inactive(f"{asset} is not active, so it is not scanned. Set it active first.")
+    retired.give_back(asset, scanner)
     waiting = Scan.objects.unfinished().filter(asset=asset, scanner=scanner).first()
     if waiting:
         return waiting

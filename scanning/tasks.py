@@ -10,6 +10,6 @@ def run_scan(scan_id: int) -> None:
 
 @shared_task(name="scanning.tasks.renew_deadlines")
 def renew_deadlines(renewal_id: int) -> None:
-    from scanning import deadlines
+    from scanning.deadlines import renewal
 
-    deadlines.renew(renewal_id)
+    renewal.renew(renewal_id)

@@ -46,8 +46,15 @@ class Asked:
         self.chips: list[Chip] = []
         self._kept: dict[frozenset[str], str] = {}
         self.narrowed = False  # whether anything beyond the defaults is asked for
+        self._read: set[str] = set()
+
+    @property
+    def unknown(self) -> list[str]:
+        """The names in the address that no filter has read."""
+        return sorted(set(self.query) - self._read - set(TRANSIENT))
 
     def text(self, name: str) -> str:
+        self._read.add(name)
         return self.query.get(name, "").replace("\0", "").strip()[:MAX_TEXT]
 
     def address(self, without: Iterable[str] = (), **more: str) -> str:
@@ -79,6 +86,7 @@ class Asked:
 
         Where there is a `default`, "any" lifts it.
         """
+        self._read.add(name)
         labels = {str(value): str(words) for value, words in choices}
         asked = [value for value in self.query.getlist(name) if value]
         given = [value for value in asked if value != "any"]

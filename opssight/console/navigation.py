@@ -24,6 +24,7 @@ PLACES = {
     "edit-comment": "findings",
     "scans": "findings",
     "coverage": "findings",
+    "deadlines": "findings",
     "scan": "findings",
     "scan-progress": "findings",
     "imports": "findings",
@@ -33,6 +34,9 @@ PLACES = {
     "asset": "assets",
     "new-asset": "assets",
     "change-asset": "assets",
+    "upload-asset": "assets",
+    "new-schedule": "assets",
+    "retire-tool": "assets",
     "scanners": "findings",
     "controls": "controls",
     "control": "controls",
@@ -60,6 +64,7 @@ ASKS = {
     "imports": "imports:read",
     "import_report": "imports:create",
     "tools": "scanners:read",
+    "policies": "sla-policies:read",
     "controls": "controls:read",
     "trail": "trail:read",
     "report": "trail:report",
@@ -90,6 +95,7 @@ class Shell:
     imports: bool = False
     import_report: bool = False
     tools: bool = False
+    policies: bool = False
     controls: bool = False
     trail: bool = False
     report: bool = False

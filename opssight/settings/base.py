@@ -70,6 +70,7 @@ INSTALLED_APPS = [
     "scanning.schedules.apps.SchedulesConfig",
     "scanning.tools.apps.ToolsConfig",
     "scanning.counts.apps.CountsConfig",
+    "scanning.deadlines.apps.DeadlinesConfig",
     "compliance.apps.ComplianceConfig",
 ]
 
@@ -279,6 +280,12 @@ CELERY_BEAT_SCHEDULE = {
     "enrich-findings": {"task": "scanning.advisories.tasks.enrich_findings", "schedule": 3600.0},
     "fold-finding-counts": {"task": "scanning.counts.tasks.fold_counts", "schedule": 300.0},
     "run-due-schedules": {"task": "scanning.schedules.tasks.run_due", "schedule": 60.0},
+    # A run that comes late notes the same as the one that was left out.
+    "warn-of-deadlines": {
+        "task": "scanning.deadlines.tasks.warn_of_deadlines",
+        "schedule": 300.0,
+        "options": {"expires": 300},
+    },
     "wake-accepted-findings": {"task": "scanning.triage.tasks.wake_accepted", "schedule": 300.0},
     # At the full hour rather than an hour after the start, so that restarts don't put it off.
     "evaluate-controls": {"task": "compliance.tasks.evaluate_controls", "schedule": crontab(minute=0)},

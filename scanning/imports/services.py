@@ -13,7 +13,7 @@ from opssight.kernel.access import check
 from opssight.kernel.errors import Refusal
 from opssight.kernel.events import bulk_record, bulk_write
 from scanning import events as scan_events
-from scanning import findings, reports
+from scanning import findings, reports, retired
 from scanning.advisories.rating import rate
 from scanning.detail import RATED
 from scanning.imports import events
@@ -162,6 +162,7 @@ def _take(row: Import, runs: Iterable[reports.Run]) -> list[Scan]:
 
 def _record(row: Import, run: reports.Run) -> Scan:
     now = timezone.now()
+    retired.give_back(row.asset, run.tool[:32])
     scan = Scan.objects.create(
         asset=row.asset, scanner=run.tool[:32], scanner_version=run.version[:32], trigger=Scan.Trigger.IMPORT,
         requested_by=row.imported_by, state=ScanState.RUNNING, started_at=now,

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('scanning', '0012_counted_from'),
+        ('scanning', '0013_retired_tools'),
     ]
 
     operations = [

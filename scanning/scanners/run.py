@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from functools import cache, partial
@@ -22,6 +21,7 @@ from django.conf import settings
 from scanning.scanners import osv_server
 from scanning.scanners.base import BadReport, Report, Scanner
 from scanning.scanners.log import last_words
+from scanning.sources.base import scratch_folder
 
 HEARTBEAT = 10.0  # seconds between calls of `alive` while the tool works
 MOST_WRITTEN = 1_000  # megabytes of one file; a report that has no end must not fill the disk
@@ -53,8 +53,7 @@ def run(
 
     Raises ToolFailed, ToolTimedOut, BadReport, and whatever `alive` raises (then the tool is ended).
     """
-    with tempfile.TemporaryDirectory(prefix="opssight-scan-") as folder:
-        own = Path(folder).resolve()
+    with scratch_folder() as own:
         report, words, unread = own / "report", own / "words", {}
         if scanner.staged:
             unread = _stage(root, files, own / "target")

@@ -8,7 +8,7 @@ from opssight.kernel.rest.serializers import StrictModelSerializer
 from opssight.kernel.rest.views import Delete, Writes, changed
 from scanning.models import Asset
 from scanning.schedules import services
-from scanning.schedules.models import Schedule
+from scanning.schedules.models import Schedule, Weekday
 
 
 class PermittedAsset(serializers.SlugRelatedField[Asset]):
@@ -23,6 +23,17 @@ class PermittedAsset(serializers.SlugRelatedField[Asset]):
 
 class ScheduleSerializer(StrictModelSerializer):
     asset = PermittedAsset()
+    # Said here, as the columns' own limits differ from one database to the other.
+    hours = serializers.IntegerField(
+        min_value=1, max_value=168, required=False, help_text="Every few hours: how many, from 1 to 168."
+    )
+    minute = serializers.IntegerField(
+        min_value=0,
+        max_value=24 * 60 - 1,
+        required=False,
+        help_text="Daily and weekly: minutes after midnight, UTC; 180 is 03:00.",
+    )
+    weekday = serializers.ChoiceField(Weekday.choices, required=False)
 
     class Meta:
         model = Schedule

@@ -61,6 +61,14 @@ class Schedule(models.Model):
     def __str__(self) -> str:
         return f"{self.scanner or 'all tools'} on {self.asset}"
 
+    @property
+    def rhythm(self) -> str:
+        """When it runs, as people say it."""
+        if self.every == Every.HOURS:
+            return "every hour" if self.hours == 1 else f"every {self.hours} hours"
+        time = f"{self.minute // 60:02}:{self.minute % 60:02}"
+        return f"daily, {time}" if self.every == Every.DAY else f"{Weekday(self.weekday).label}s, {time}"
+
     def after(self, at: datetime) -> datetime:
         """The next moment later than `at`. However many were missed, it is one."""
         if self.every == Every.HOURS:

@@ -13,10 +13,11 @@ from django.utils import timezone
 
 from opssight.kernel.access import check
 from opssight.kernel.errors import Refusal
+from scanning import retired
 from scanning.models import Scan
 from scanning.scanners import base
 from scanning.schedules.models import Schedule
-from scanning.services import UnknownScanner, request_scans
+from scanning.services import UnknownScanner, fitting, request_scans
 
 log = logging.getLogger("opssight.scanning")
 
@@ -65,5 +66,7 @@ def _run(row: Schedule, at: datetime) -> int:
     mine = Schedule.objects.filter(pk=row.pk, next_at=row.next_at, is_active=True)
     if not mine.update(next_at=row.after(at), last_at=at):
         return 0
-    request_scans(row.asset, scanners=[row.scanner] if row.scanner else None, trigger=Scan.Trigger.SCHEDULE)
+    names = retired.without(row.asset, [row.scanner] if row.scanner else fitting(row.asset))
+    if names:  # nobody asks here for a tool that somebody retired
+        request_scans(row.asset, scanners=names, trigger=Scan.Trigger.SCHEDULE)
     return 1

@@ -4,9 +4,11 @@ outlive its scan."""
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -17,10 +19,16 @@ from opssight.settings import env
 
 MOST_FILES = 200_000
 LOCK = ".lock"
+SCRATCH = "opssight-scan-"
+LEFT_OVER = 3600  # seconds
 
 
 class BadTarget(Exception):
-    """The target can't be scanned, with the sentence that says why."""
+    """The target can't be scanned, with the sentence that says why; `field` is what of the asset is wrong."""
+
+    def __init__(self, detail: str, *, field: str = "location") -> None:
+        super().__init__(detail)
+        self.field = field
 
 
 @contextmanager
@@ -41,6 +49,21 @@ def private_folder() -> Iterator[Path]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         lock.close()
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """The same for one run of a tool, where the system keeps what is temporary. Others may write there too: only a
+    folder of ours goes, once it is so old that whoever made it would hold its lock."""
+    for left in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
+        with suppress(OSError):
+            about = left.lstat()
+            ours = stat.S_ISDIR(about.st_mode) and about.st_uid == os.geteuid()
+            if ours and about.st_mtime < time.time() - LEFT_OVER and not _is_held(left):
+                shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=SCRATCH) as folder, (Path(folder) / LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield Path(folder).resolve()
 
 
 @contextmanager

@@ -20,7 +20,7 @@ def check_asset(asset: Asset) -> None:
     if asset.kind == Asset.Kind.GIT:
         git.check_address(asset.location, asset.branch)
         if "\n" in asset.username or "\0" in asset.username:
-            raise BadTarget("The name for the repository is one line.")
+            raise BadTarget("The name for the repository is one line.", field="username")
         return
     if asset.branch:
         raise BadTarget("Only a git repository has a branch.")

@@ -69,7 +69,7 @@ def check_address(url: str, revision: str = "") -> SplitResult:
     if parts.query or parts.fragment or "?" in url or "#" in url:
         raise BadTarget("The address of a repository ends with its path: nothing behind ? or #.")
     if revision and (not _REVISION.fullmatch(revision) or ".." in revision or revision.endswith((".lock", "/"))):
-        raise BadTarget(f"{revision!r} is no name of a branch or tag.")
+        raise BadTarget(f"{revision!r} is no name of a branch or tag.", field="branch")
     if parts.scheme == "file":
         _check_folder(parts)
         return parts

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from opssight.kernel.access import GuardedQuerySet
 from opssight.kernel.ids import new_uid
-from opssight.kernel.validation import some_lines
+from opssight.kernel.validation import Line, some_lines
 from scanning.models import Asset, Finding, Status
 
 UNDO_FOR = timedelta(minutes=10)
@@ -211,3 +211,19 @@ class BulkChange(models.Model):
 
     def __str__(self) -> str:
         return f"{self.finding_id}: before {self.action_id}"
+
+
+class SavedView(models.Model):
+    """A query of the findings queue that a person keeps under a name; nobody else sees it."""
+
+    uid = models.UUIDField(default=new_uid, unique=True, editable=False)
+    owner: Any = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    name = Line(max_length=60)
+    query = models.CharField(max_length=2000, blank=True)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["owner", "name"], name="one_view_per_name")]
+
+    def __str__(self) -> str:
+        return self.name

@@ -36,9 +36,13 @@ class NotPossible(Refusal):
 
 
 class Incomplete(Refusal):
-    """Something is missing that this decision needs."""
+    """Something is missing that this decision needs; `field` names it, "" where it is no one field."""
 
     status = 400
+
+    def __init__(self, detail: str, field: str = "") -> None:
+        super().__init__(detail)
+        self.field = field
 
 
 @transaction.atomic
@@ -57,7 +61,7 @@ def decide(
         raise NotPossible(f"{finding.label} is {finding.get_status_display().lower()}; after that it can be: {after}.")
     complete(status, reason, until, original)
     if why := unfit(finding, status, original):
-        raise Incomplete(why)
+        raise Incomplete(why, "original")
     waiting = list(Decision.objects.waiting().filter(finding=finding))
     if status == Status.ACCEPTED and waiting:
         raise NotPossible(f"An acceptance of {finding.label} waits for approval already.")
@@ -78,12 +82,12 @@ def decide(
 def complete(status: str, reason: str, until: datetime | None, original: Finding | None) -> None:
     """Incomplete where the decision itself lacks something, whatever it is about."""
     if status not in WITHOUT_REASON and not reason.strip():
-        raise Incomplete("Give a reason: whoever reads this in a year must understand it.")
+        raise Incomplete("Give a reason: whoever reads this in a year must understand it.", "reason")
     now = timezone.now()
     if status == Status.ACCEPTED and (until is None or not now < until <= now + LONGEST):
-        raise Incomplete("Say until when it is accepted: a moment within the next 366 days.")
+        raise Incomplete("Say until when it is accepted: a moment within the next 366 days.", "until")
     if status == Status.DUPLICATE and original is None:
-        raise Incomplete("Say which finding it is a duplicate of.")
+        raise Incomplete("Say which finding it is a duplicate of.", "original")
 
 
 def unfit(finding: Finding, status: str, original: Finding | None) -> str:

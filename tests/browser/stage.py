@@ -39,6 +39,10 @@ from rbac.services import create_unit, root_unit
 from scanning.imports.models import Import
 from scanning.imports.services import import_report, undo
 from scanning.models import Asset, Finding, Scan, ScanState, Severity, Status
+from scanning.retired import retire
+from scanning.schedules.models import Schedule
+from scanning.schedules.services import save_schedule
+from scanning.services import create_asset
 from scanning.triage import comments, ownership
 from scanning.triage import services as triage
 from scanning.triage.models import Comment
@@ -72,6 +76,7 @@ def seed() -> None:
     make_scan(make_asset("router"), files_read=4)
     make_asset("label-printer")
     reported(make_asset("reports"))
+    _kinds()
     _talk_about(Finding.objects.filter(severity=Severity.CRITICAL).earliest("id"))
     evaluate_all()
     for page in admin.site._registry.values():
@@ -80,6 +85,17 @@ def seed() -> None:
             MAKE[page.model._meta.label_lower](unit)
     seal()
     verify_and_keep()
+
+
+def _kinds() -> None:
+    """What is not a folder, and when it is scanned."""
+    git = {"location": "https://git.example/shop.git", "branch": "main", "username": "ci"}
+    create_asset(kind="git", name="shop.git", unit=root_unit(), secret="hidden", **git)
+    packed = create_asset(kind="archive", name="shop.zip", unit=root_unit(), location="")
+    olga = User.objects.get(email="olga@example.org")
+    save_schedule(Schedule(asset=packed), by=olga)
+    save_schedule(Schedule(asset=packed, scanner="bandit", every="week", is_active=False), by=olga)
+    retire(packed, "trivy", reason="Nothing of it is packed in an image. " * 9, by=olga)
 
 
 def report(*findings: tuple[str, str], errors: Any = ()) -> BytesIO:
@@ -124,8 +140,11 @@ def objects() -> dict[str, Any]:
         "scans/<uuid:uid>": str(run.uid),
         "scans/<uuid:uid>/progress": str(run.uid),
         "assets/<uuid:uid>": str(Asset.objects.get(name="reports").uid),
-        "assets/<uuid:uid>/change": str(Asset.objects.get(name="payments").uid),
+        "assets/<uuid:uid>/change": str(Asset.objects.get(name="shop.git").uid),
+        "assets/<uuid:uid>/upload": str(Asset.objects.get(name="shop.zip").uid),
+        "assets/<uuid:uid>/schedules/new": str(Asset.objects.get(name="payments").uid),
         "imports/<uuid:uid>": str(Import.objects.get(name="tuesday.json").uid),
+        "packed": str(Asset.objects.get(name="shop.zip").uid),
         "undone": {
             "import": str(Import.objects.get(name="wednesday.json").uid),
             "scan": str(Scan.objects.get(state=ScanState.UNDONE).uid),
@@ -271,6 +290,17 @@ def rates_begin_anew() -> None:
 
 def queue_scan(asset: str) -> str:
     return str(Scan.objects.create(asset=make_asset(asset), scanner="bandit").uid)
+
+
+def make_queue(asset: str, findings: int) -> str:
+    """An asset of its own with so many open findings; its uid."""
+    scan = make_scan(make_asset(asset))
+    make_findings(scan, findings, Severity.HIGH)
+    return str(scan.asset.uid)
+
+
+def states_of(asset: str) -> list[str]:
+    return list(Finding.objects.filter(asset__uid=asset).order_by("id").values_list("status", flat=True))
 
 
 def start_scan(uid: str, *, parts: int) -> None:

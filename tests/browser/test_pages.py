@@ -28,7 +28,7 @@ SOLO = {
     "set-up/<str:token>", "step-up", "my-security/factors/<uuid:uid>/remove", "my-security/factors/<uuid:uid>/name",
     "not-me/<str:token>", "sign-in/with/<slug:slug>", "sign-in/with/<slug:slug>/back", "signed-out",
     "my-security/links/<slug:slug>/new", "my-security/links/confirm", "my-security/links/<uuid:uid>/remove",
-    "step-up/with/<slug:slug>", "bulk-actions",
+    "step-up/with/<slug:slug>", "bulk-actions", "assets/<uuid:uid>/retire-tool",
 }  # fmt: skip
 
 
@@ -186,6 +186,12 @@ def test_admin(address, olga, look, objects, window):
         "bulk-actions?finding={opened}",
         "bulk-actions?all=yes&query=status%3Dopen",
         "scans?state=timed_out",
+        "coverage?state=failed&tool=bandit",
+        "coverage?state=running",
+        "assets/new?kind=git",
+        "assets/new?kind=archive",
+        "assets/{packed}",
+        "assets/{packed}/retire-tool?tool=bandit",
         "trail?event=nothing:happened",
         "trail/report?framework=SOC2&start={day}&end={day}",
         "trail/report?framework=all&start=2023-01-01&end={day}",

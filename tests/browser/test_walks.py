@@ -535,7 +535,7 @@ def test_an_asset_is_added_in_the_admin_after_step_up(anyone, stage):
     heading(page, "Configuration and exact records")
 
     page.get_by_role("link", name="Add to Assets").click()
-    page.get_by_label("Name").fill(name)
+    page.get_by_label("Name:", exact=True).fill(name)
     page.get_by_label("Location").fill(f"/srv/{name}")
     page.get_by_label("Unit").select_option(label="Organisation")
     page.get_by_role("button", name="Save", exact=True).click()

@@ -36,15 +36,20 @@ WRITING = {  # console pages by POST
     "assets/<uuid:uid>/scan",
     "decisions/<uuid:uid>/answer",
     "imports/<uuid:uid>/undo",
+    "assets/<uuid:uid>/return-tool",
+    "schedules/<uuid:uid>/active",
+    "schedules/<uuid:uid>/delete",
     "scanners/<str:name>/install",
     "findings/<uuid:uid>/owner",
     "findings/<uuid:uid>/tags",
     "findings/<uuid:uid>/comments",
     "bulk-actions/<uuid:uid>/undo",
+    "saved-views",
+    "saved-views/<uuid:uid>/remove",
     "my-security/sessions/others/end",
 }
 # One's own whatever the role; tested where it lives.
-OWN = {"me", "devices", "tokens", "sessions", "mfa", "my-security", "step-up", "bulk-actions"}
+OWN = {"me", "devices", "tokens", "sessions", "mfa", "my-security", "step-up", "bulk-actions", "saved-views"}
 NAMED_BY = {"checkpoints": "size", "controls": "key", "groups": "name", "scanners": "tool"}  # others by their uid
 BY_LABEL = {"mfa": "mfa.totpdevice", "trail": "audit.auditentry", "grants": "scanning.assetusergrant"}
 

@@ -7,7 +7,10 @@ from django.utils import timezone
 
 from accounts.models import User
 from rbac.services import assign_role, create_unit, root_unit
+from scanning.coverage import STATES
 from scanning.models import Asset, Scan, ScanState
+from scanning.retired import retire
+from scanning.scanners import base
 from tests.conftest import put
 from tests.opssight.test_console import make_asset, make_scan, text
 
@@ -33,7 +36,7 @@ def states(api, **query) -> dict[str, dict[str, str]]:
         (ScanState.RUNNING, {}, "running"),
         (ScanState.QUEUED, {}, "running"),
         (ScanState.DOES_NOT_FIT, {}, "does_not_fit"),
-        (ScanState.FAILED, {"trigger": "import"}, "never"),  # it was taken back
+        (ScanState.UNDONE, {"trigger": "import"}, "never"),
         (None, {}, "never"),
     ],
 )
@@ -43,10 +46,53 @@ def test_each_state_is_told_as_what_it_is(olga, client_for, state, more, told):
         make_scan(asset, state, **more)
     found = states(client)["shop"]
     assert (found["bandit"], found["checkov"]) == (told, "never")
-    shown = text(client.get("/coverage"))
+    shown = text(client.get("/coverage")).rpartition("Imported")[2]
     words = {"clean": "Clean", "partly": "With errors", "not_installed": "Not installed", "never": "Never run"}
     assert words.get(told, told.replace("_", " ").capitalize()) in shown
     assert ("Clean" in shown) == (told == "clean")
+
+
+def kept(client, query: str) -> set[str]:
+    page = client.get(f"/coverage?{query}")
+    assert page.status_code == 200
+    return {asset.name for asset in Asset.objects.all() if f">{asset.name}</a>" in page.content.decode()}
+
+
+def test_the_filter_by_state_says_what_the_matrix_does(olga, client_for):
+    """Every asset that has a cell of a state, and no other, whichever tool it is asked of."""
+    client, long_ago = client_for(olga), timezone.now() - timedelta(days=8)
+    for n, (state, more) in enumerate([
+        (ScanState.COMPLETED, {}), (ScanState.COMPLETED, {"reopened": 1}), (ScanState.COMPLETED, {"at": long_ago}),
+        (ScanState.COMPLETED, {"trigger": "import"}), (ScanState.COMPLETED_WITH_ERRORS, {"at": long_ago}),
+        (ScanState.FAILED, {}), (ScanState.TIMED_OUT, {}), (ScanState.NOT_INSTALLED, {}), (ScanState.RUNNING, {}),
+        (ScanState.DOES_NOT_FIT, {}), (ScanState.UNDONE, {}),
+    ]):  # fmt: skip
+        make_scan(make_asset(f"one-{n}"), state, **more)
+        other = make_asset(f"two-{n}")
+        make_scan(other, scanner="semgrep")
+        make_scan(other, state, **more)
+    retire(Asset.objects.get(name="one-0"), "bandit", reason="x", by=olga)
+    going = make_asset("again")
+    make_scan(going, ScanState.FAILED)
+    make_scan(going, ScanState.QUEUED)
+    whole = make_asset("every-tool")
+    for tool in base.tools_for(whole.kind):
+        make_scan(whole, scanner=tool)
+    Asset.objects.create(name="image", kind="image", unit=root_unit())
+    told = states(client)
+    for state in set(STATES) - {"does_not_fit"}:
+        for tools in ([], ["bandit"], ["semgrep", "bandit"]):
+            wanted = {
+                name for name, cells in told.items()
+                if any(found == state and (not tools or tool in tools) for tool, found in cells.items())
+            }  # fmt: skip
+            query = "&".join([f"state={state}", *(f"tool={tool}" for tool in tools)])
+            assert kept(client, query) == wanted, query
+    assert kept(client, "state=running&state=not_used") == {"again", "one-0", "one-8", "two-8"}
+    only = text(client.get("/coverage?tool=bandit"))
+    assert "semgrep" not in only.partition("Asset bandit")[2] and "Imported" not in only.partition("Asset bandit")[2]
+    for wrong in ("state=fine", "state=does_not_fit", "tool=nonsense"):
+        assert client.get(f"/coverage?{wrong}").status_code == 404
 
 
 def test_the_newest_run_of_each_tool_speaks_and_imports_stand_beside(olga, client_for):

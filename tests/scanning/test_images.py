@@ -142,7 +142,7 @@ def test_another_reference_does_not_get_the_secret(db, pulls):
     ("username", "secret", "says"),
     [
         ("dev", "", "together"), ("", PASSWORD, "together"), ("dev", "a,b", "commas"), ("dev", "a b", "commas"),
-        ("de v", "a", "commas"), ("dev", "a\nb", "commas"), ("dev", "a\u200bb", "commas"),
+        ("de v", "a", "commas"), ("dev", "a\u200bb", "commas"),
     ],
 )  # fmt: skip
 def test_what_trivy_would_take_apart_is_not_sent(db, registry, username, secret, says):

@@ -114,7 +114,7 @@ def standing(scan: Scan | None, hidden: bool = False) -> SafeString:
     return format_html('<span class="st {}">{}{}</span>', key, shape(key), words)
 
 
-_COVERAGE = {
+COVERAGE = {
     "running": ("live", "Running"),
     "clean": ("clean", "Clean"),
     "findings": ("done", "Findings"),
@@ -123,13 +123,14 @@ _COVERAGE = {
     "not_installed": ("notinst", "Not installed"),
     "stale": ("stale", "Stale"),
     "never": ("never", "Never run"),
+    "not_used": ("notappl", "Not used"),
     "does_not_fit": ("notappl", "Does not fit"),
 }
 
 
 @register.simple_tag
 def coverage(cell: Cell) -> SafeString:
-    key, words = _COVERAGE[cell.state]
+    key, words = COVERAGE[cell.state]
     return format_html('<span class="st {}">{}{}</span>', key, shape(key), words)
 
 
@@ -147,6 +148,12 @@ def brief(length: timedelta) -> str:
 @register.filter
 def ago(moment: datetime) -> str:
     return brief(timezone.now() - moment)
+
+
+@register.filter
+def as_hours(hours: int) -> str:
+    """Whole days as days: 24 h, 7 d, 36 h."""
+    return f"{hours // 24} d" if hours > 24 and hours % 24 == 0 else f"{hours} h"
 
 
 @register.filter

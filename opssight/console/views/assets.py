@@ -1,4 +1,4 @@
-"""What is scanned: the list, the page of one asset, and the form of a folder."""
+"""What is scanned: the list, and the page of one asset."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -6,28 +6,24 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django import forms
-from django.contrib import messages
-from django.core.exceptions import ValidationError
+from django.conf import settings
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods
 
 from opssight.console.counting import ask
 from opssight.console.filters import Asked
 from opssight.console.lists import links, page_of
 from opssight.console.readings import Standing, standings_of
-from opssight.kernel.access import check, decide
-from opssight.kernel.errors import Refusal
+from opssight.console.views.asset_forms import UploadForm
+from opssight.kernel.access import decide
 from opssight.kernel.guards import guarded
-from opssight.kernel.validation import StrictForm
-from scanning import services
 from scanning.counts.services import with_standing
 from scanning.imports.models import Import
-from scanning.models import FRESH_FOR, Asset, AssetQuerySet, Finding, Scan, ScanState, Severity
+from scanning.models import FRESH_FOR, Asset, AssetQuerySet, Finding, RetiredTool, Scan, ScanState, Severity
 from scanning.scanners import base, toolbox
+from scanning.schedules.models import Schedule
 
 SEVERITIES = sorted(Severity, reverse=True)
 SHOWN = 8
@@ -125,13 +121,15 @@ def _standing_is(chosen: list[str], user: Any, *, at: datetime) -> Q:
 
 @dataclass(frozen=True)
 class Tool:
-    """One tool as the asset's page tells of it. `scan` is None where it never ran; `missing` says how to get it."""
+    """One tool as the asset's page tells of it. `scan` is None where it never ran or is retired; `missing` says how to
+    get it."""
 
     name: str
     scan: Scan | None
     counts: dict[int, int]
     missing: str = ""
     can_run: bool = False
+    retired: RetiredTool | None = None
 
     @property
     def is_known(self) -> bool:
@@ -153,7 +151,7 @@ def asset(request: HttpRequest, uid: UUID) -> HttpResponse:
     for scanner, severity, n in _counted(found, "scanner"):
         by_tool[scanner][severity] = n
     runs = {run.scanner: run for run in scans.newest_ended(at=timezone.now(), assets=[row.pk])}
-    tools = _tools(runs, by_tool)
+    tools, may_change = _tools(row, runs, by_tool), decide(user, "assets:update", row).allowed
     totals = [(severity, sum(counts.get(severity, 0) for counts in by_tool.values())) for severity in SEVERITIES]
     context = {
         "asset": row,
@@ -165,21 +163,32 @@ def asset(request: HttpRequest, uid: UUID) -> HttpResponse:
         "imports": list(imports.annotate(new=Sum("scans__new"), fixed=Sum("scans__fixed")).order_by("-id")[:SHOWN]),
         "may_scan": decide(user, "scans:create", Scan(asset=row)).allowed,
         "may_import": decide(user, "imports:create", Import(asset=row)).allowed,
-        "may_change": decide(user, "assets:update", row).allowed,
+        "may_change": may_change,
+        "takes_upload": may_change and row.kind in Asset.FILES and not row.location,
+        "upload_form": UploadForm(),
+        "limit": settings.UPLOAD_MAX,
+        "schedules": list(Schedule.objects.permitted(user, "schedules:read").filter(asset=row).order_by("scanner")),
+        "schedules_shown": decide(user, "schedules:read", Schedule(asset=row)).allowed,
+        "may_schedule": decide(user, "schedules:create", Schedule(asset=row)).allowed,
+        "may_reschedule": decide(user, "schedules:update", Schedule(asset=row)).allowed,
+        "may_unschedule": decide(user, "schedules:delete", Schedule(asset=row)).allowed,
         "findings_shown": decide(user, "findings:read", Finding(asset=row)).allowed,
     }
     return render(request, "scanning/asset.html", context)
 
 
-def _tools(runs: dict[str, Scan], counts: dict[str, dict[int, int]]) -> list[Tool]:
-    """Those that ran here first, then the others that OpsSight knows."""
+def _tools(asset: Asset, runs: dict[str, Scan], counts: dict[str, dict[int, int]]) -> list[Tool]:
+    """Those that ran here first, then the others that OpsSight knows, and those that the asset does without."""
+    retired = {tool.scanner: tool for tool in asset.retired_tools.select_related("retired_by")}
     names = [*sorted({*runs, *counts}), *sorted(base.registry.keys() - runs.keys() - counts.keys())]
+    names = [*(name for name in names if name not in retired), *sorted(retired)]
     return [
         Tool(
-            name, runs.get(name), counts.get(name, {}), missing := _missing(name), name in base.registry and not missing
+            name, runs.get(name), counts.get(name, {}), missing := _missing(name),
+            name in base.registry and not missing, retired.get(name),
         )
         for name in names
-    ]
+    ]  # fmt: skip
 
 
 def _missing(name: str) -> str:
@@ -191,69 +200,3 @@ def _missing(name: str) -> str:
     except (toolbox.NotInstalled, base.NotReady) as error:
         return str(error)
     return ""
-
-
-# --- new and changed ------------------------------------------------------------------------------------------------
-
-
-class AssetForm(StrictForm):
-    name = forms.CharField(label="Name", max_length=200)
-    unit = forms.ChoiceField(label="Unit")
-    location = forms.CharField(label="Folder", max_length=1000)
-
-    def __init__(self, data: Any, user: Any, asset: Asset | None = None) -> None:
-        initial = {"name": asset.name, "unit": str(asset.unit.uid), "location": asset.location} if asset else None
-        super().__init__(data, initial=initial)
-        self.units = {str(unit.uid): unit for unit in services.units_for_new_assets(user)}
-        if asset:
-            self.units[str(asset.unit.uid)] = asset.unit
-            if asset.kind != Asset.Kind.FOLDER:  # the location of other kinds is changed where they are set up
-                del self.fields["location"]
-        choices: Any = self.fields["unit"]
-        choices.choices = sorted(((uid, str(unit)) for uid, unit in self.units.items()), key=lambda choice: choice[1])
-
-    def given(self) -> dict[str, Any]:
-        data = dict(self.cleaned_data)
-        return {**data, "unit": self.units[data["unit"]]}
-
-
-@guarded("assets:create")
-@require_http_methods(["GET", "POST"])
-def new_asset(request: HttpRequest) -> HttpResponse:
-    form = AssetForm(request.POST or None, request.user)
-    return _answered(request, form, None, lambda: services.create_asset(**form.given()))
-
-
-@guarded("assets:update")
-@require_http_methods(["GET", "POST"])
-def change_asset(request: HttpRequest, uid: UUID) -> HttpResponse:
-    row = get_object_or_404(Asset.objects.permitted(request.user, "assets:read").select_related("unit"), uid=uid)
-    check(request.user, "assets:update", row)
-    form = AssetForm(request.POST or None, request.user, row)
-
-    def change() -> Asset:
-        given = form.given()
-        if given["unit"] != row.unit:
-            check(request.user, "assets:create", Asset(unit=given["unit"]))
-        return services.change_asset(Asset.objects.get(pk=row.pk), **given)  # a refused change leaves `row` as it was
-
-    return _answered(request, form, row, change)
-
-
-def _answered(request: HttpRequest, form: AssetForm, row: Asset | None, save: Any) -> HttpResponse:
-    if request.method == "POST" and form.is_valid():
-        try:
-            saved = save()
-        except services.UnknownPlace as refusal:
-            form.add_error("location", refusal.detail)
-        except Refusal as refusal:
-            form.add_error(None, refusal.detail)
-        except ValidationError as error:
-            form.add_error(None, error.messages)
-        else:
-            messages.success(
-                request, f"{saved.name} is {'changed' if row else 'an asset now. Nothing of it was read yet'}."
-            )
-            return redirect("asset", saved.uid)
-    page = {"form": form, "asset": row}
-    return render(request, "scanning/asset_form.html", page, status=400 if form.errors else 200)

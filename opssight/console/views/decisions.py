@@ -2,14 +2,18 @@
 
 from datetime import UTC, datetime, time
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from django import forms
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
+from opssight.console.filters import Asked
+from opssight.console.views import findings
 from opssight.kernel import reads
 from opssight.kernel.access import check
 from opssight.kernel.errors import Refusal
@@ -41,6 +45,7 @@ class DecideForm(StrictForm):
 @guarded("findings:triage")
 @require_http_methods(["GET", "POST"])
 def decide_about(request: HttpRequest, uid: UUID) -> HttpResponse:
+    """A page, or the form in the panel beside the queue; `next` is the finding that the script wants there after it."""
     rows = Finding.objects.permitted(request.user, "findings:read").select_related("asset")
     finding = get_object_or_404(rows, uid=uid)
     check(request.user, "findings:triage", finding)
@@ -52,21 +57,52 @@ def decide_about(request: HttpRequest, uid: UUID) -> HttpResponse:
         try:
             original = labelled(rows, named) if named else None
             decision = services.decide(finding, given.pop("status"), by=request.user, original=original, **given)
+        except services.Incomplete as refusal:
+            form.add_error(refusal.field or None, refusal.detail)
         except Refusal as refusal:
             form.add_error(None, refusal.detail)
         else:
-            said = "waits for a second person" if decision.is_waiting else "is kept, with its reason"
-            messages.success(request, f"Your decision {said}.")
-            return redirect(finding)
+            said = "waits for a second person" if decision.is_waiting else f"is kept: {decision.get_status_display()}"
+            messages.success(request, f"Your decision about {finding.label} {said}.")
+            return _beside(request, finding) if request.htmx else redirect(finding)  # type: ignore[attr-defined]
     page = {"finding": finding, "form": form}
-    return render(request, "scanning/decide.html", page, status=400 if form.errors else 200)
+    template = "scanning/decide_panel.html" if request.htmx else "scanning/decide.html"  # type: ignore[attr-defined]
+    return render(request, template, page, status=400 if form.errors else 200)
+
+
+def _beside(request: HttpRequest, decided: Finding) -> HttpResponse:
+    """The panel of the finding that is next, the decided one's row as it is now, or that the queue has it no more."""
+    may_see = findings.whole(Finding.objects.permitted(request.user, "findings:read"))
+    following = _uid(request.POST.get("next", ""))
+    shown = (may_see.filter(uid=following).first() if following else None) or may_see.get(pk=decided.pk)
+    reads.note_object(shown)
+    queue = urlsplit(request.htmx.current_url_abs_path or "")  # type: ignore[attr-defined]
+    asked = Asked(QueryDict(queue.query if queue.path == reverse("findings") else ""))
+    try:
+        row = findings.narrowed(may_see, asked, request.user).filter(pk=decided.pk).first()
+    except Http404:  # what the queue was narrowed to is out of sight by now; the decision stands
+        row = None
+    page = {"asked": asked, "decided": decided, "row": row, "may_choose": True, **findings.opened(request, shown)}
+    answer = render(request, "scanning/decided.html", page)
+    answer["HX-Retarget"], answer["HX-Reswap"] = "#panel", "outerHTML"
+    answer["HX-Push-Url"] = f"{reverse('findings')}{asked.here}&open={shown.uid}"
+    return answer
+
+
+def _uid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
 
 
 def labelled(rows: Any, label: str) -> Finding:
     number = label.upper().removeprefix("F-")
     found = rows.filter(pk=int(number)).first() if number.isascii() and number.isdigit() and len(number) < 19 else None
     if found is None:
-        raise services.Incomplete(f"There is no finding {label} that you may see. Its number reads like F-123.")
+        raise services.Incomplete(
+            f"There is no finding {label} that you may see. Its number reads like F-123.", "original"
+        )
     return found
 
 

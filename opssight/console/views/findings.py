@@ -1,13 +1,13 @@
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q, QuerySet, UUIDField, Value
+from django.db.models import Q, UUIDField, Value
 from django.db.models.functions import Cast
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 
-from opssight.console import bulk_bar, readings
+from opssight.console import bulk_bar, readings, saved_views
 from opssight.console.counting import ask
 from opssight.console.filters import Asked
 from opssight.console.lists import links, page_of
@@ -45,9 +45,10 @@ def findings(request: HttpRequest) -> HttpResponse:
     counts = {**known, **ask(request.user, **questions)}
     context: dict[str, Any] = {
         "asked": asked, "page": page, **links(request, page), **counts, **bulk_bar.bar(request.user),
+        "views": saved_views.offered(request.user, asked),
     }  # fmt: skip
     if uid := asked.uid("open"):
-        context |= _opened(request, get_object_or_404(_whole(may_see), uid=uid))
+        context |= opened(request, get_object_or_404(whole(may_see), uid=uid))
     if not page.rows and not asked.narrowed:
         context["emptiness"] = readings.emptiness(request.user, readings.standings(request.user))
     return render(request, "scanning/findings.html", context)
@@ -56,17 +57,17 @@ def findings(request: HttpRequest) -> HttpResponse:
 @guarded("findings:read")
 def finding(request: HttpRequest, uid: str) -> HttpResponse:
     """A page of its own, or the panel beside the queue that the script asks for."""
-    row = get_object_or_404(_whole(Finding.objects.permitted(request.user, "findings:read")), uid=uid)
+    row = get_object_or_404(whole(Finding.objects.permitted(request.user, "findings:read")), uid=uid)
     reads.note_object(row)
     template = "scanning/finding_panel.html" if request.htmx else "scanning/finding.html"  # type: ignore[attr-defined]
-    return render(request, template, _opened(request, row))
+    return render(request, template, opened(request, row))
 
 
 @guarded("findings:read")
 def export_findings(request: HttpRequest) -> HttpResponseBase:
-    """What the queue shows, as a file; `format` is sarif or csv."""
+    """What the queue shows, as a file; `format` is csv, or sarif."""
     query = request.GET.copy()
-    form = query.pop("format", [""])[-1]
+    form = query.pop("format", ["csv"])[-1]
     if form not in exports.FORMATS:
         raise Http404
     rows = narrowed(Finding.objects.permitted(request.user, "findings:read"), Asked(query), request.user)
@@ -101,6 +102,8 @@ def narrowed(rows: FindingQuerySet, asked: Asked, user: Any) -> FindingQuerySet:
             rows = rows.overdue(at=timezone.now())
         case ["soon"]:
             rows = rows.due_soon(at=timezone.now())
+    if moment := asked.span("new", "New"):
+        rows = rows.seen_first_since(moment)
     if moment := asked.span("fixed", "Fixed"):
         rows = rows.fixed_since(moment)
     if uid := asked.uid("first_scan"):
@@ -120,10 +123,10 @@ def _offered(user: Any) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     return offered, [(name, name) for name, uid in rows if uid is None]
 
 
-def _whole(rows: FindingQuerySet) -> QuerySet[Finding]:
+def whole(rows: FindingQuerySet) -> FindingQuerySet:
     return rows.select_related("asset", "first_scan", "last_scan", "owner")
 
 
-def _opened(request: HttpRequest, row: Finding) -> dict[str, Any]:
+def opened(request: HttpRequest, row: Finding) -> dict[str, Any]:
     feeds = Feed.objects.known() if row.cves else {}
     return {"finding": row, "feeds": feeds, **finding_talk.told(request, row)}

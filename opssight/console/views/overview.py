@@ -20,7 +20,6 @@ from scanning.models import Finding, Scan, Severity
 NEWEST, ASSETS, ENTRIES, RUNS = 6, 9, 8, 3
 NAMED = 13  # every so many weeks one is named below the year's columns
 LEVELS = sorted(Severity, reverse=True)
-DUE = [Severity.CRITICAL, Severity.HIGH, Severity.MEDIUM, Severity.LOW]  # those with a deadline
 
 
 def _year(user: Any, counts: Mapping[Severity, int], today: date) -> dict[str, Any]:
@@ -55,7 +54,9 @@ def overview(request: HttpRequest) -> HttpResponse:
     counts = shell.counts
     rows = [(level.label, SEVERITY_KEYS[level], counts[level]) for level in LEVELS]
     standings, ahead = readings.standings(request.user), readings.deadlines(request.user, at=now)
-    stacks = [[(SEVERITY_KEYS[level], group.get(level, 0)) for level in DUE] for group in ahead]
+    # Information has a deadline only where a policy gives it one.
+    due = [level for level in LEVELS if level != Severity.INFO or any(level in group for group in ahead)]
+    stacks = [[(SEVERITY_KEYS[level], group.get(level, 0)) for level in due] for group in ahead]
     groups = list(zip(readings.GROUPS, stacks, strict=True))
     page = {
         "now": now,
@@ -67,7 +68,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "total": sum(counts.values()),
         "wide": bars(rows, width=440, left=92),
         "slim": bars(rows, width=272, left=80),
-        "due": DUE,
+        "due": due,
         "ahead": [(name, [count for _, count in parts]) for (_, name, _), parts in groups],
         "ahead_wide": columns([(name, parts) for (_, name, _), parts in groups], width=620, left=30),
         "ahead_slim": columns([(name, parts) for (_, _, name), parts in groups], width=272, left=24),

@@ -63,53 +63,29 @@
     button.querySelector("span").textContent = "Copied";
   };
 
-  const queue = () => all(".queue tbody tr");
-  const select = (row) => queue().forEach((other) => {
-    other.classList.toggle("sel", other === row);
-    if (other === row) other.setAttribute("aria-current", "true"); else other.removeAttribute("aria-current");
-  });
-  const step = (by) => {
-    const rows = queue(), now = rows.findIndex((row) => row.classList.contains("sel"));
-    const next = rows[Math.max(0, Math.min(rows.length - 1, now + by))];
-    if (!next) return;
-    const link = next.querySelector("a"), panel = document.getElementById("panel");
-    select(next);
-    link.focus();
-    if (panel && !panel.hidden && beside.matches) link.click();
-  };
-  const closePanel = () => {
-    const panel = document.getElementById("panel"), here = new URL(location);
-    if (!panel || panel.hidden) return false;
-    panel.hidden = true;
-    here.searchParams.delete("open");
-    history.replaceState(history.state, "", here);
-    document.querySelector(".queue tr.sel a")?.focus();
-    return true;
-  };
   const closeMenus = (except) => all("details.pick[open]").filter((menu) => menu !== except).forEach((menu) => { menu.open = false; });
 
   document.addEventListener("click", (e) => {
     const at = (selector) => e.target.closest(selector);
-    const theme = at("[data-set-theme]"), copied = at("[data-copy]"), moved = at("[data-step]");
+    const theme = at("[data-set-theme]"), copied = at("[data-copy]");
     if (theme) { e.preventDefault(); setTheme(theme.dataset.setTheme); }
     if (copied) copy(copied);
-    if (moved) { e.preventDefault(); step(Number(moved.dataset.step)); }
     if (at("[data-print]")) print();
-    if (at("[data-close]") && closePanel()) e.preventDefault();
     closeMenus(at("details.pick"));
   });
 
-  /* Single keys (WCAG 2.1.4): off with <body data-keys="off">, never while typing. */
+  /* Single keys (WCAG 2.1.4): never while typing or with a modifier, and off where this browser's owner wants none. */
+  const keys = {
+    get on() { try { return localStorage.getItem("keys") !== "off"; } catch { return true; } },
+    set on(wanted) { try { if (wanted) localStorage.removeItem("keys"); else localStorage.setItem("keys", "off"); } catch { say("This browser keeps no settings."); } },
+    meant: (e) => keys.on && !e.defaultPrevented && !e.isComposing && !e.ctrlKey && !e.metaKey && !e.altKey
+      && !document.querySelector("dialog[open]")
+      && !e.target.closest("input:not([type=checkbox], [type=radio]), select, textarea"),
+  };
   document.addEventListener("keydown", (e) => {
-    if (e.key === "Escape") {
-      const menu = document.querySelector("details.pick[open]");
-      if (menu) { menu.open = false; menu.querySelector("summary").focus(); } else if (!e.defaultPrevented) closePanel();
-      return;
-    }
-    if (e.ctrlKey || e.metaKey || e.altKey || document.body.dataset.keys === "off") return;
-    if (e.target.closest("input:not([type=checkbox], [type=radio]), select, textarea")) return;
-    if (e.key === "/") { const search = document.querySelector("[name=q]"); if (search) { e.preventDefault(); search.focus(); } }
-    if (e.key === "j" || e.key === "k") step(e.key === "j" ? 1 : -1);
+    const menu = document.querySelector("details.pick[open]"), search = document.querySelector("[name=q]");
+    if (e.key === "Escape" && menu) { e.preventDefault(); menu.open = false; menu.querySelector("summary").focus(); }
+    if (e.key === "/" && search && keys.meant(e)) { e.preventDefault(); search.focus(); }
   });
 
   /* htmx: what arrives is prepared like the page; a whole page in answer to a part means the session is over. */
@@ -151,19 +127,9 @@
   document.addEventListener("htmx:afterRequest", (e) => {
     const { elt, successful } = e.detail;
     if (!successful || !elt.matches?.("a[hx-get]")) return;
-    if ("expand" in elt.dataset) { elt.setAttribute("aria-expanded", "true"); elt.closest("tr").classList.add("sel"); } else select(elt.closest("tr"));
+    if ("expand" in elt.dataset) { elt.setAttribute("aria-expanded", "true"); elt.closest("tr").classList.add("sel"); }
   });
 
-  /* Boxes of the queue: all of the page at once, and how many are ticked. */
-  document.addEventListener("change", (e) => {
-    const boxes = all(".queue input[name=finding]"), told = document.querySelector("[data-ticked]");
-    if (e.target.matches("[data-tick-all]")) boxes.forEach((box) => { box.checked = e.target.checked; });
-    if (!told || !e.target.matches("[data-tick-all], .queue input[name=finding]")) return;
-    const ticked = boxes.filter((box) => box.checked).length;
-    told.textContent = `${ticked} ticked`;
-    told.hidden = false;
-    say(told.textContent);
-  });
-
+  window.opssight = { all, say, beside, keys }; // for scripts of single pages
   prepare(document);
 })();

@@ -365,8 +365,8 @@ def test_kinds_are_registered_once():
     with pytest.raises(ValueError, match="twice"):
         kinds.register("codes", "again")
     assert sorted(kinds.registry) == [
-        "acceptance", "codes", "devices", "factors", "finding-owner", "links", "new-device", "password",
-        "provider-linked", "token-ending", "token-replayed",
+        "acceptance", "codes", "devices", "factors", "finding-deadlines", "finding-owner", "links", "new-device",
+        "password", "provider-linked", "token-ending", "token-replayed",
     ]  # fmt: skip
 
 

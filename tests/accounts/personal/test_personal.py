@@ -75,6 +75,7 @@ def test_the_columns_that_are_encrypted():
         "opssight.idempotencyrecord.answer",
         "personal.personaldetails.phone_number",
         "personal.personaldetails.ssn",
+        "scanning.asset.secret",
         "sso.identity.claims",
         "sso.provider.client_secret",
         "sso.providerlogin.id_token",

@@ -442,7 +442,7 @@ def test_a_refusal_inside_a_real_transaction_is_recorded_after_it(olga, client_f
     make_policy("scans:create", "deny", ALWAYS)
 
     @transaction.atomic
-    def request_scans(asset, by):
+    def request_scans(asset, scanners, by):
         scan = Scan.objects.create(asset=asset, scanner="bandit")
         access.check(by, "scans:create", scan)
         return scan

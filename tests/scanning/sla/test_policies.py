@@ -9,7 +9,7 @@ from django.utils import timezone
 from audit.models import AuditEntry
 from opssight.kernel.jobs import State
 from rbac.services import assign_role, create_unit, root_unit
-from scanning import deadlines
+from scanning.deadlines.renewal import renew
 from scanning.imports.services import import_report
 from scanning.models import Finding, Severity, Status
 from scanning.services import folder_asset
@@ -42,7 +42,7 @@ def send(olga, client_for):
 
 def work() -> None:
     for renewal in Renewal.objects.filter(state=State.QUEUED).order_by("pk"):
-        deadlines.renew(renewal.pk)
+        renew(renewal.pk)
 
 
 def hours_left(finding: Finding) -> float | None:
@@ -125,7 +125,7 @@ def test_a_change_moves_the_deadlines_below_its_unit_and_no_others(units, send, 
     moved = AuditEntry.objects.filter(event="findings:deadline_moved")
     assert {entry.resource_id for entry in moved} == {str(here.uid), str(below.uid)}
     assert AuditEntry.objects.get(event="sla-policies:renewed").additional_data["moved"] == 2
-    deadlines.renew(Renewal.objects.latest("pk").pk)  # a message that comes twice
+    renew(Renewal.objects.latest("pk").pk)  # a message that comes twice
     assert moved.count() == 2
     path = f"/{made.json()['uid']}"
     changed = send("patch", path, {"high": None, "critical": None}, **{"if-match": made["ETag"]})
