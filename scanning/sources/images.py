@@ -19,6 +19,7 @@ _REFERENCE = re.compile(
     rf"(?P<name>(?:{_HOST}/)?{_PART}(?:/{_PART})*)(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?(?:@sha256:[0-9a-f]{{64}})?"
 )
 LONGEST = 255  # characters of a name without tag and digest
+SHORTEST = 2  # of what stands behind the registry; the grammar would take one
 DOCKER_HUB = {"docker.io": "index.docker.io"}  # what is really asked
 _CREDENTIAL = re.compile(r"[^\s,]+")  # trivy takes a list of them, and splits it
 
@@ -40,7 +41,10 @@ def check_reference(reference: str) -> tuple[str, int]:
             f"{reference} does not name its registry. Write docker.io/{whole} if that is meant, or the absolute path "
             "of a file."
         )
-    host, _, port = reference.partition("/")[0].partition(":")
+    registry, _, repository = found["name"].partition("/")
+    if len(repository) < SHORTEST:
+        raise BadTarget(f"{repository} is too short for an image's name: trivy takes {SHORTEST} characters or more.")
+    host, _, port = registry.partition(":")
     if port and not 0 < int(port) < 65_536:
         raise BadTarget(f"{port} is no port.")
     if host.lower().endswith((".local", ".localhost")) and not is_listed(host):

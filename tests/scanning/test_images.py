@@ -211,7 +211,7 @@ def test_the_command_pulls_it(db, registry, capsys, tmp_path, monkeypatch):
 def test_nothing_is_pulled_unless_the_operator_allows_it(olga, registry, client_for, settings):
     running, api = registry(), client_for(olga, step_up=True)
     running.push("1", LEAKING)
-    sent = {"name": "x", "kind": "image", "location": f"{running.host}/a:1", "unit": str(root_unit().uid)}
+    sent = {"name": "x", "kind": "image", "location": f"{running.host}/app:1", "unit": str(root_unit().uid)}
     settings.IMAGE_PULLS = False
     answer = api.post("/api/v1/assets", sent, content_type="application/json")
     assert (answer.status_code, "OPSSIGHT_IMAGE_PULLS" in answer.json()["detail"]) == (400, True)
@@ -227,10 +227,10 @@ def test_nothing_is_pulled_unless_the_operator_allows_it(olga, registry, client_
 def test_a_registry_inside_the_house_must_be_listed(db, registry, settings, monkeypatch):
     running = registry()
     running.push("1", LEAKING)
-    asset = referred(f"{running.host}/a:1")
+    asset = referred(f"{running.host}/app:1")
     settings.OUTGOING_ALLOW = Outside(frozenset(), ())
     failed(asset, "OPSSIGHT_OUTGOING_ALLOW")
-    services.change_asset(asset, location="registry.example/a:1")
+    services.change_asset(asset, location="registry.example/app:1")
     monkeypatch.setattr(outgoing, "resolve", lambda host, port: ["93.184.216.34", "169.254.169.254"])
     failed(asset, "registry.example leads to 169.254.169.254")
     services.change_asset(asset, location="docker.io/library/alpine:3.20")
@@ -241,9 +241,9 @@ def test_a_registry_inside_the_house_must_be_listed(db, registry, settings, monk
 @pytest.mark.parametrize("name", ["registry.local", "registry.local:5000", "shop.localhost", "SHOP.LOCAL"])
 def test_what_trivy_asks_by_plain_http_must_be_listed_by_name(db, pulls, settings, name):
     with pytest.raises(services.UnknownPlace, match="plain http"):
-        referred(f"{name}/a:1")
+        referred(f"{name}/app:1")
     settings.OUTGOING_ALLOW = Outside(frozenset({name.lower().partition(":")[0]}), ())
-    referred(f"{name}/a:1")
+    referred(f"{name}/app:1")
 
 
 @pytest.mark.parametrize(
@@ -251,9 +251,9 @@ def test_what_trivy_asks_by_plain_http_must_be_listed_by_name(db, pulls, setting
     [
         ("registry.example/team/app:1.2", "registry.example", 443), ("registry.example/app", "registry.example", 443),
         (f"registry.example:5000/a__b/c-d@{DIGEST}", "registry.example", 5000),
-        (f"ghcr.io/a/b/c.d:v1_2@{DIGEST}", "ghcr.io", 443), ("localhost/a", "localhost", 443),
-        ("docker.io/library/alpine:3.20", "index.docker.io", 443), ("10.0.0.1:80/a:1", "10.0.0.1", 80),
-        ("REG.example/a:Tag", "reg.example", 443),
+        (f"ghcr.io/a/b/c.d:v1_2@{DIGEST}", "ghcr.io", 443), ("localhost/app", "localhost", 443),
+        ("docker.io/library/alpine:3.20", "index.docker.io", 443), ("10.0.0.1:80/app:1", "10.0.0.1", 80),
+        ("REG.example/app:Tag", "reg.example", 443),
     ],
 )  # fmt: skip
 def test_references_that_are_taken(pulls, reference, host, port):
@@ -265,19 +265,20 @@ def test_references_that_are_taken(pulls, reference, host, port):
     ("location", "says"),
     [
         ("alpine", "docker.io/library/alpine "), ("alpine:3.20", "docker.io/library/alpine:3.20 "),
-        ("team/app:1", "docker.io/team/app:1 "), ("https://registry.example/a:1", "no https://"),
+        ("team/app:1", "docker.io/team/app:1 "), ("https://registry.example/app:1", "no https://"),
         ("docker://registry.example/a", "no https://"), ("registry.example/App:1", "no reference"),
-        ("registry.example/a:1:2", "no reference"), ("registry.example/a@sha256:abc", "no reference"),
-        (f"registry.example/a@sha512:{'0' * 128}", "no reference"), ("registry.example/", "no reference"),
+        ("registry.example/app:1:2", "no reference"), ("registry.example/app@sha256:abc", "no reference"),
+        (f"registry.example/app@sha512:{'0' * 128}", "no reference"), ("registry.example/", "no reference"),
         ("registry.example//a", "no reference"), ("registry.example/../a", "no reference"), ("./image.tar", "no refer"),
         ("dev:secret@registry.example/a", "no reference"), ("registry.example/a b", "no reference"),
-        ("registry.example/a\n", "no reference"), ("registry.example/a:1\n--debug", "no reference"),
+        ("registry.example/a\n", "no reference"), ("registry.example/app:1\n--debug", "no reference"),
         ("--config=/etc/passwd", "no reference"), ("-o/tmp/x", "no reference"), ("-h.example/a", "no reference"),
         ("registry.example/-a", "no reference"), ("registry.example/a?x", "no reference"), ("reg\\x.y/a", "no refer"),
-        ("registry.example:99999/a", "no port"), ("registry.example:0/a", "no port"), ("[::1]:5000/a", "no reference"),
+        ("registry.example:99999/app", "no port"), ("registry.example:0/app", "no port"), ("[::1]:5000/a", "no refer"),
         ("r\u00e9gistry.example/a", "no reference"), (f"registry.example/{'a' * 300}", "no reference"),
-        (f"registry.example/a:{'t' * 129}", "no reference"), ("$(id).example/a", "no reference"),
-        ("registry.example/" + "a-" * 400 + "!", "no reference"), ("registry.example/a@", "no reference"),
+        (f"registry.example/app:{'t' * 129}", "no reference"), ("$(id).example/a", "no reference"),
+        ("registry.example/" + "a-" * 400 + "!", "no reference"), ("registry.example/app@", "no reference"),
+        ("registry.example/a:1", "too short"),
     ],
 )  # fmt: skip
 def test_anything_else_is_refused_with_a_sentence(olga, client_for, pulls, location, says):
@@ -294,8 +295,8 @@ def test_a_file_stays_a_file(olga, tmp_path, pulls, monkeypatch):
     with pytest.raises(services.UnknownPlace, match="name and a secret"):
         referred(str(tmp_path / "image.tar"), username="dev")
     with pytest.raises(services.UnknownPlace, match="branch"):
-        referred("registry.example/a:1", branch="main")
-    asset = referred("registry.example/a:1")
+        referred("registry.example/app:1", branch="main")
+    asset = referred("registry.example/app:1")
     with pytest.raises(services.NotUploaded):
         services.upload(asset, io.BytesIO(b"x"), name="x", by=olga)
     (tmp_path / "my.code").mkdir()
