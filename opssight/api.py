@@ -20,6 +20,8 @@ import rbac.access.api
 import rbac.api
 import rbac.group_api
 import scanning.api
+import scanning.asset_api
+import scanning.finding_api
 import scanning.imports.api
 import scanning.schedules.api
 import scanning.sla.api
@@ -35,7 +37,9 @@ router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 _names: set[str] = set()
 for subject in (
     compliance.api,
+    scanning.asset_api,
     scanning.api,
+    scanning.finding_api,
     scanning.imports.api,
     scanning.schedules.api,
     scanning.sla.api,

@@ -7,6 +7,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
+from accounts.caller import caller
 from accounts.models import User
 from opssight.kernel.access import grantable, permissions, permitted
 from opssight.kernel.actor import current_request
@@ -78,7 +79,7 @@ class RoleAdmin(ServedAdmin):
             obj,
             permissions=set(form.cleaned_data.get("grants", ())),
             parents=parents,
-            by=request.user,  # type: ignore[arg-type]
+            by=caller(request),
         )
 
     def save_related(self, request: Any, form: Any, formsets: Any, change: bool) -> None:
@@ -158,7 +159,7 @@ class GroupAdmin(ServedAdmin):
             groups.remove_member(obj, user, by=by)
 
     def take_away(self, request: HttpRequest, obj: Group) -> None:
-        groups.delete_group(obj, by=request.user)  # type: ignore[arg-type]
+        groups.delete_group(obj, by=caller(request))
 
 
 @admin.register(RoleAssignment)
@@ -173,10 +174,10 @@ class RoleAssignmentAdmin(ServedAdmin):
     readonly_fields = ["source"]
 
     def save_model(self, request: HttpRequest, obj: RoleAssignment, form: Any, change: bool) -> None:
-        services.save_assignment(obj, by=request.user)  # type: ignore[arg-type]
+        services.save_assignment(obj, by=caller(request))
 
     def take_away(self, request: HttpRequest, obj: RoleAssignment) -> None:
-        services.revoke_assignment(obj, by=request.user)  # type: ignore[arg-type]
+        services.revoke_assignment(obj, by=caller(request))
 
 
 @admin.register(DenyRule)
@@ -190,10 +191,10 @@ class DenyRuleAdmin(ServedAdmin):
     fields = ["user", "group", "permission", "unit", "valid_from", "valid_until", "reason"]
 
     def save_model(self, request: HttpRequest, obj: DenyRule, form: Any, change: bool) -> None:
-        services.save_deny(obj, by=request.user)  # type: ignore[arg-type]
+        services.save_deny(obj, by=caller(request))
 
     def take_away(self, request: HttpRequest, obj: DenyRule) -> None:
-        services.remove_deny(obj, by=request.user)  # type: ignore[arg-type]
+        services.remove_deny(obj, by=caller(request))
 
 
 class PermissionChoice(forms.ModelChoiceField):  # type: ignore[type-arg]  # not subscriptable at run time
@@ -238,7 +239,7 @@ class GrantAdmin(ServedAdmin):
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        grants.save_grant(obj, by=request.user)  # type: ignore[arg-type]
+        grants.save_grant(obj, by=caller(request))
 
     def take_away(self, request: HttpRequest, obj: Any) -> None:
-        grants.revoke_grant(obj, by=request.user)  # type: ignore[arg-type]
+        grants.revoke_grant(obj, by=caller(request))

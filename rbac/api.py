@@ -13,6 +13,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.caller import caller
 from accounts.models import User, normalise_email
 from opssight.kernel.access import check, resources
 from opssight.kernel.rest.filters import ChoiceIn, FilterSet, UidFilter, choices
@@ -150,7 +151,7 @@ class RoleViewSet(InTurn):
         parents = data.pop("parents", list(row.parents.all()) if instance else [])
         for name, value in data.items():
             setattr(row, name, value)
-        return role_book.save_role(row, permissions=permissions, parents=parents, by=self.request.user)  # type: ignore[arg-type]
+        return role_book.save_role(row, permissions=permissions, parents=parents, by=caller(self.request))
 
 
 class AssignmentViewSet(InTurn, Taken):
@@ -160,10 +161,10 @@ class AssignmentViewSet(InTurn, Taken):
     filterset_class = AssignmentFilter
 
     def _save(self, serializer: Any, instance: Any = None) -> RoleAssignment:
-        return services.save_assignment(changed(serializer, instance, RoleAssignment), by=self.request.user)  # type: ignore[arg-type]
+        return services.save_assignment(changed(serializer, instance, RoleAssignment), by=caller(self.request))
 
     def perform_destroy(self, assignment: RoleAssignment) -> None:
-        services.revoke_assignment(assignment, by=self.request.user)  # type: ignore[arg-type]
+        services.revoke_assignment(assignment, by=caller(self.request))
 
 
 class DenyViewSet(InTurn, Taken):
@@ -173,10 +174,10 @@ class DenyViewSet(InTurn, Taken):
     filterset_class = DenyFilter
 
     def _save(self, serializer: Any, instance: Any = None) -> DenyRule:
-        return services.save_deny(changed(serializer, instance, DenyRule), by=self.request.user)  # type: ignore[arg-type]
+        return services.save_deny(changed(serializer, instance, DenyRule), by=caller(self.request))
 
     def perform_destroy(self, deny: DenyRule) -> None:
-        services.remove_deny(deny, by=self.request.user)  # type: ignore[arg-type]
+        services.remove_deny(deny, by=caller(self.request))
 
 
 class ExplanationSerializer(serializers.Serializer[Any]):
@@ -351,13 +352,13 @@ class GrantViewSet(Resource, Retrieve, Taken):
             reason=data["reason"],
             since=data.get("valid_from"),
             until=data.get("valid_until"),
-            by=request.user,  # type: ignore[arg-type]
+            by=caller(request),
         )
         address = reverse("grants-detail", args=[grant.uid])
         return Response(GrantSerializer(grant).data, status=status.HTTP_201_CREATED, headers={"Location": address})
 
     def perform_destroy(self, grant: Any) -> None:
-        grants.revoke_grant(grant, by=self.request.user)  # type: ignore[arg-type]
+        grants.revoke_grant(grant, by=caller(self.request))
 
     def get_object(self) -> Any:
         uid = self.kwargs["uid"]

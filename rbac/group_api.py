@@ -11,6 +11,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.caller import caller
 from accounts.models import User
 from opssight.kernel.access import GuardedQuerySet
 from opssight.kernel.rest.serializers import StrictModelSerializer, StrictSerializer, Text
@@ -57,17 +58,17 @@ class GroupViewSet(InTurn, Taken):
         return super().permission_for("update" if action in ("add_member", "remove_member") else action)
 
     def _save(self, serializer: Any, instance: Any = None) -> Group:
-        return groups.save_group(changed(serializer, instance, Group), by=self.request.user)  # type: ignore[arg-type]
+        return groups.save_group(changed(serializer, instance, Group), by=caller(self.request))
 
     def perform_destroy(self, group: Group) -> None:
-        groups.delete_group(group, by=self.request.user)  # type: ignore[arg-type]
+        groups.delete_group(group, by=caller(self.request))
 
     @extend_schema(request=MemberSerializer, responses=GroupSerializer)
     @action(detail=True, methods=["post"], url_path="members")
     def add_member(self, request: Request, key: str) -> Response:
         """Put an account into the group. Only where the caller holds all that the group gives, and never themselves."""
         group = self.get_object()
-        groups.add_member(group, self._account(request.data), by=request.user)  # type: ignore[arg-type]
+        groups.add_member(group, self._account(request.data), by=caller(request))
         return Response(self.represent(self.get_object())[0])
 
     @extend_schema(
@@ -79,7 +80,7 @@ class GroupViewSet(InTurn, Taken):
     def remove_member(self, request: Request, key: str) -> Response:
         """Take an account out of the group at once."""
         group = self.get_object()
-        groups.remove_member(group, self._account(request.query_params.dict()), by=request.user)  # type: ignore[arg-type]
+        groups.remove_member(group, self._account(request.query_params.dict()), by=caller(request))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def _account(self, data: Any) -> User:

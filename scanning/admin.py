@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from opssight.kernel.access import decide
 from opssight.kernel.admin import GuardedAdmin
 from rbac.admin import GrantAdmin
-from scanning import services
+from scanning import inventory, services
 from scanning.models import Asset, AssetGroupGrant, AssetUserGrant, Finding, Scan
 from scanning.sources.base import BadTarget
 from scanning.sources.checkout import check_asset
@@ -58,7 +58,7 @@ class AssetAdmin(GuardedAdmin):
         return ["kind"] if obj is not None else []
 
     def save_model(self, request: HttpRequest, obj: Asset, form: Any, change: bool) -> None:
-        services.save_asset(obj, secret=form.cleaned_data["secret"] or None)
+        inventory.save_asset(obj, secret=form.cleaned_data["secret"] or None)
 
     def has_scan_permission(self, request: HttpRequest) -> bool:
         return decide(request.user, "scans:create").allowed

@@ -8,6 +8,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.caller import caller
 from accounts.devices import services, signed
 from accounts.devices.models import Device
 from accounts.step_up import StepUpRequired, is_stepped_up
@@ -70,7 +71,7 @@ class DeviceViewSet(Resource, List, Retrieve):
     def challenge(self, request: Request) -> Response:
         """What the device signs to prove that it holds its key."""
         _require_fresh_sign_in(request)
-        text = services.challenge_for(request.user)  # type: ignore[arg-type]
+        text = services.challenge_for(caller(request))
         seconds = int(services.CHALLENGE_VALID.total_seconds())
         return Response({"challenge": text, "account": request.user.uid, "expires_in": seconds})  # type: ignore[union-attr]
 
@@ -80,7 +81,7 @@ class DeviceViewSet(Resource, List, Retrieve):
         _require_fresh_sign_in(request)
         asked = NewDevice(data=request.data)
         asked.is_valid(raise_exception=True)
-        device = services.register(request.user, **asked.validated_data)  # type: ignore[arg-type]
+        device = services.register(caller(request), **asked.validated_data)
         address = f"/api/v1/devices/{device.uid}"
         return Response(DeviceSerializer(device).data, status=status.HTTP_201_CREATED, headers={"Location": address})
 

@@ -8,6 +8,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.caller import caller
 from accounts.logins import services
 from accounts.logins.models import Login
 from opssight.kernel.rest.serializers import StrictModelSerializer
@@ -74,7 +75,7 @@ class SessionViewSet(Resource, List, Retrieve):
     @action(detail=False, methods=["post"], url_path="revoke-others")
     def revoke_others(self, request: Request) -> Response:
         """End every other session of the account at once."""
-        ended = services.revoke(services.others(request.user, _current(request)).select_related("user"))  # type: ignore[arg-type]
+        ended = services.revoke(services.others(caller(request), _current(request)).select_related("user"))
         return Response({"ended": ended})
 
     @classmethod

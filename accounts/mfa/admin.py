@@ -5,6 +5,7 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from accounts.caller import caller
 from accounts.mfa import resets
 from accounts.mfa.models import FactorReset, MessageDevice, Passkey, TOTPDevice
 from opssight.kernel.access import decide
@@ -67,7 +68,7 @@ class FactorResetAdmin(GuardedAdmin):
     actions = ["approve", "refuse"]
 
     def save_model(self, request: HttpRequest, obj: FactorReset, form: Any, change: bool) -> None:
-        asked = resets.ask_reset(obj.user, note=obj.note, by=request.user)  # type: ignore[arg-type]
+        asked = resets.ask_reset(obj.user, note=obj.note, by=caller(request))
         obj.pk, obj._state.adding = asked.pk, False
 
     @admin.action(description="Approve: take the factors off", permissions=["approve"])

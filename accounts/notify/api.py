@@ -11,6 +11,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.caller import caller
 from accounts.models import User
 from accounts.notify import services
 from accounts.notify.models import Preference
@@ -57,7 +58,7 @@ class MyNoticesViewSet(Resource):
         asked = Wish(data=request.data)
         asked.is_valid(raise_exception=True)
         try:
-            services.set_preference(request.user, kind, **asked.validated_data)  # type: ignore[arg-type]
+            services.set_preference(caller(request), kind, **asked.validated_data)
         except ModelError as error:
             raise ValidationError(error.message_dict) from None
         return Response(_one(request, kind))

@@ -9,6 +9,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.caller import caller
 from accounts.step_up import require_step_up
 from accounts.tokens import jwt_views, service_accounts, services
 from accounts.tokens.models import MOST_ADDRESSES, ServiceAccount, Token
@@ -84,7 +85,7 @@ class TokenViewSet(Resource, List, Retrieve):
         require_step_up(request)
         asked = NewToken(data=request.data)
         asked.is_valid(raise_exception=True)
-        return _issued(*services.issue_token(request.user, **asked.validated_data))  # type: ignore[arg-type]
+        return _issued(*services.issue_token(caller(request), **asked.validated_data))
 
     @extend_schema(request=Rotation, responses={201: IssuedToken})
     @action(detail=True, methods=["post"])
@@ -159,7 +160,7 @@ class ServiceAccountViewSet(Resource, List, Retrieve, Update):
         require_step_up(request)
         asked = NewToken(data=request.data)
         asked.is_valid(raise_exception=True)
-        return _issued(*services.issue_token(account, by=request.user, **asked.validated_data))  # type: ignore[arg-type]
+        return _issued(*services.issue_token(account, by=caller(request), **asked.validated_data))
 
     @extend_schema(request=Rotation, responses={201: IssuedToken})
     @action(detail=True, methods=["post"], url_path="tokens/<uuid:token>/rotate")
@@ -169,7 +170,7 @@ class ServiceAccountViewSet(Resource, List, Retrieve, Update):
         asked = Rotation(data=request.data)
         asked.is_valid(raise_exception=True)
         old = self._token(token)
-        return _issued(*services.rotate_token(old, by=request.user, **asked.validated_data))  # type: ignore[arg-type]
+        return _issued(*services.rotate_token(old, by=caller(request), **asked.validated_data))
 
     @extend_schema(request=None, responses={204: None})
     @action(detail=True, methods=["post"], url_path="tokens/<uuid:token>/revoke")

@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from rest_framework.exceptions import APIException
 
+from accounts.caller import caller
 from opssight.kernel.admin import GuardedAdmin, ServedAdmin
 from opssight.kernel.rest.parsers import StrictJSONParser
 from rbac.access import factors, services
@@ -159,7 +160,7 @@ class FactorRuleAdmin(ServedAdmin):
         return ", ".join(found[:50]) + more if found else "nobody"
 
     def save_model(self, request: HttpRequest, obj: FactorRule, form: Any, change: bool) -> None:
-        factors.save_rule(obj, by=request.user)  # type: ignore[arg-type]
+        factors.save_rule(obj, by=caller(request))
 
     def take_away(self, request: HttpRequest, obj: FactorRule) -> None:
         factors.delete_rule(obj)

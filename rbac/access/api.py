@@ -7,6 +7,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.caller import caller
 from accounts.models import User
 from opssight.kernel.rest.filters import ChoiceIn, FilterSet, UidFilter, YesNo, choices
 from opssight.kernel.rest.serializers import StrictModelSerializer, StrictSerializer, Text, uid
@@ -151,7 +152,7 @@ class FactorRuleViewSet(Writes, Delete):
     takes: ClassVar[dict[str, set[str]]] = {"rehearsal": {"role", "level"}}
 
     def _save(self, serializer: Any, instance: Any = None) -> FactorRule:
-        return factors.save_rule(changed(serializer, instance, FactorRule), by=self.request.user)  # type: ignore[arg-type]
+        return factors.save_rule(changed(serializer, instance, FactorRule), by=caller(self.request))
 
     def perform_destroy(self, rule: FactorRule) -> None:
         factors.delete_rule(rule)

@@ -2,7 +2,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, ClassVar, TypeVar
+from typing import BinaryIO, ClassVar, TypeVar, cast
 
 from scanning import reports
 from scanning.reports import RawFinding
@@ -121,7 +121,7 @@ class Scanner:
         """What the report on `files` in `root` says. BadReport where it is none."""
         try:
             with unpack(stream) as unpacked:
-                runs = reports.read(unpacked, self.name.replace("-", "_"), str(root))  # type: ignore[arg-type]
+                runs = reports.read(cast(BinaryIO, unpacked), self.name.replace("-", "_"), str(root))
         except reports.UnreadableReport as error:
             raise BadReport(f"{self.name}'s report can't be read: {error}") from error
         if not runs:

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 
 from opssight.kernel.rest.serializers import StrictModelSerializer, StrictSerializer, Text, uid
 from opssight.kernel.rest.views import List, Resource, Retrieve
-from scanning.api import FindingFilter
+from scanning.finding_api import FindingFilter
 from scanning.models import Finding, Status
 from scanning.triage import bulk, ownership, undo
 from scanning.triage.comments_api import finding_named

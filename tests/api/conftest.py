@@ -9,9 +9,10 @@ from accounts.models import User
 from accounts.tokens.services import issue_token
 from rbac.services import permissions_of
 from scanning import findings
+from scanning.inventory import asset_at
 from scanning.models import Asset, Finding, Scan, Severity
 from scanning.reports.base import RawFinding
-from scanning.services import folder_asset, request_scan
+from scanning.services import request_scan
 
 
 class Api:
@@ -38,7 +39,7 @@ def api(db: None) -> Callable[..., Api]:
 
 @pytest.fixture
 def asset(db: None, tmp_path) -> Asset:
-    return folder_asset(tmp_path)
+    return asset_at(tmp_path)
 
 
 @pytest.fixture

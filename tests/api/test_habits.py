@@ -268,7 +268,7 @@ def test_a_refusal_is_replayed_too_and_a_fault_of_ours_is_not(api, olga, tmp_pat
 
     caller.client.raise_request_exception = False
     with monkeypatch.context() as patch:
-        patch.setattr("scanning.services.create_asset", broken)
+        patch.setattr("scanning.inventory.create_asset", broken)
         assert caller("POST", "/assets", asset_body(tmp_path, "late"), idempotency_key="k2").status_code == 500
     record = IdempotencyRecord.objects.filter(key="k2")
     record.update(created_at="2020-01-01T00:00:00Z")  # as after the minutes in which it might still run

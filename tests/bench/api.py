@@ -39,9 +39,10 @@ from accounts.models import User
 from accounts.tokens.services import issue_token
 from rbac.services import assign_role
 from scanning import findings
+from scanning.inventory import asset_at
 from scanning.models import Finding, Scan, Severity
 from scanning.reports.base import RawFinding
-from scanning.services import folder_asset, request_scan
+from scanning.services import request_scan
 
 ROUNDS, REQUESTS = 7, 60
 
@@ -77,7 +78,7 @@ urlpatterns = [path("one/<uuid:uid>", BareOne.as_view()), path("list", BareList.
 
 def rows() -> None:
     call_command("migrate", verbosity=0)
-    scan = Scan.claim(request_scan(folder_asset(tempfile.gettempdir()), dispatch=False).pk)
+    scan = Scan.claim(request_scan(asset_at(tempfile.gettempdir()), dispatch=False).pk)
     findings.record(scan, [RawFinding("B1", "t", "d", Severity.HIGH, "a.py", n, flagged=f"x{n}") for n in range(200)])
 
 

@@ -30,7 +30,7 @@ from history import keep
 from accounts.models import User
 from rbac.services import assign_role
 from scanning.imports import services
-from scanning.services import folder_asset
+from scanning.inventory import asset_at
 
 GENERATOR = Path(os.environ.get("OPSSIGHT_SHARED", "")) / "tools" / "gen_report.py"
 
@@ -64,7 +64,7 @@ def main() -> None:
             second = generated(folder, "second.json", number, "--drop", "0.1", "--new", "0.05")
             user: Any = User.objects.create(email="ci@example.org")
             assign_role(user, "developer", reason="bench")
-            asset = folder_asset(folder)
+            asset = asset_at(folder)
             print(f"{connection.vendor}, {number} findings, {first.stat().st_size / 1e6:.0f} MB")
             for what, file in (("first", first), ("again", first), ("next", second)):
                 with file.open("rb") as report:

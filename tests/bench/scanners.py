@@ -28,11 +28,12 @@ from django.db import connection
 from django.test.utils import setup_databases, teardown_databases
 from history import keep
 
+from scanning.inventory import asset_at
 from scanning.models import Asset, Scan, ScanState
 from scanning.scanners import toolbox
 from scanning.scanners.bandit import NO_EXCLUSION
 from scanning.scanners.base import registry
-from scanning.services import folder_asset, request_scan, run_scan
+from scanning.services import request_scan, run_scan
 from scanning.targets import survey
 
 WANTED = 1.15
@@ -65,7 +66,7 @@ def main() -> None:
     toolbox.env.HOME = Path(os.environ.get("OPSSIGHT_SCANNERS_HOME") or settings.BASE_DIR / "var")
     old = setup_databases(verbosity=0, interactive=False)
     try:
-        asset = folder_asset(folder)
+        asset = asset_at(folder)
         files = [f"./{name}" for part in survey(asset, registry["bandit"]).parts for name in part.files]
         with tempfile.TemporaryDirectory() as own:
             program, report = str(toolbox.program("bandit")), f"{own}/report.json"

@@ -38,11 +38,11 @@ from rbac.role_book import save_role
 from rbac.services import create_unit, root_unit
 from scanning.imports.models import Import
 from scanning.imports.services import import_report, undo
+from scanning.inventory import create_asset
 from scanning.models import Asset, Finding, Scan, ScanState, Severity, Status
 from scanning.retired import retire
 from scanning.schedules.models import Schedule
 from scanning.schedules.services import save_schedule
-from scanning.services import create_asset
 from scanning.triage import comments, ownership
 from scanning.triage import services as triage
 from scanning.triage.models import Comment

@@ -22,12 +22,13 @@ from django.utils import timezone
 
 from audit.models import AuditEntry
 from opssight.kernel import jobs
+from scanning.inventory import asset_at
 from scanning.models import Finding, Scan
-from scanning.services import folder_asset, request_scan
+from scanning.services import request_scan
 
 
 def request(*folders: str) -> list[int]:
-    return [request_scan(folder_asset(folder)).pk for folder in folders]
+    return [request_scan(asset_at(folder)).pk for folder in folders]
 
 
 def send_again(*scans: int) -> None:

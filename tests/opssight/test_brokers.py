@@ -18,8 +18,9 @@ from kombu import Connection
 from kombu.exceptions import OperationalError
 
 from opssight.settings import env
+from scanning.inventory import asset_at
 from scanning.models import Scan, ScanState
-from scanning.services import folder_asset, request_scan
+from scanning.services import request_scan
 
 
 @pytest.fixture
@@ -161,6 +162,6 @@ def test_a_broker_that_is_away_costs_the_job_a_delay_and_the_caller_nothing(
 
     monkeypatch.setattr(current_app, "send_task", away)
     with django_capture_on_commit_callbacks(execute=True):
-        scan = request_scan(folder_asset(tmp_path))
+        scan = request_scan(asset_at(tmp_path))
     assert sent == [Scan.task]
     assert Scan.objects.get(pk=scan.pk).state == ScanState.QUEUED

@@ -547,9 +547,10 @@ def test_browsers_are_told_apart(claim, told):
 def test_an_officer_scans_again_from_the_page(officer, dev, eve, client_for, tmp_path):
     from rbac.models import RoleAssignment
     from rbac.services import create_unit, root_unit
-    from scanning.services import folder_asset, request_scan
+    from scanning.inventory import asset_at
+    from scanning.services import request_scan
 
-    asset = folder_asset(tmp_path)
+    asset = asset_at(tmp_path)
     first = Scan.claim(request_scan(asset, dispatch=False).pk)
     first.finish("completed")
     assert "Scan again" in officer.get(f"/scans/{first.uid}").content.decode()

@@ -15,8 +15,9 @@ from psycopg.errors import InsufficientPrivilege
 from accounts.mfa.models import _code
 from audit import guard
 from audit.sealing.sealer import CannotSeal, catch_up, seal
+from scanning.inventory import asset_at
 from scanning.scanners import toolbox
-from scanning.services import folder_asset, request_scan, run_scan
+from scanning.services import request_scan, run_scan
 from tests.conftest import PASSWORD, enrolled, make_person
 
 SAMPLE = Path(__file__).parent.parent / "samples" / "vulnerable"
@@ -95,7 +96,7 @@ def test_the_app_signs_people_in_scans_and_lists(names, tmp_path, monkeypatch):
     scanner.chmod(0o755)
     (tmp_path / "report").write_text('{"results": [], "errors": [], "metrics": {"./shop.py": {}}}')
     monkeypatch.setattr(toolbox, "program", lambda name: scanner)
-    run_scan(request_scan(folder_asset(shutil.copytree(SAMPLE, tmp_path / "shop")), dispatch=False).pk)
+    run_scan(request_scan(asset_at(shutil.copytree(SAMPLE, tmp_path / "shop")), dispatch=False).pk)
 
     assert [scan["state"] for scan in client.get("/api/v1/scans").json()["results"]] == ["completed"]
     told = {entry["event"] for entry in client.get("/api/v1/trail").json()["results"]}

@@ -20,7 +20,7 @@ from django.db import connection
 
 from opssight.settings import env
 from rbac.services import create_unit, root_unit
-from scanning import services
+from scanning import inventory, services
 from scanning.models import Asset, Finding, Scan, ScanState
 from scanning.sources import archives, base
 from scanning.sources.base import BadTarget
@@ -61,7 +61,7 @@ def special(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
 
 
 def archive_asset(kind: str = "archive", **more) -> Asset:
-    return services.create_asset(name="shop", kind=kind, unit=root_unit(), location="", **more)
+    return inventory.create_asset(name="shop", kind=kind, unit=root_unit(), location="", **more)
 
 
 def sent(api, asset: Asset, content: bytes, name: str = "shop.zip"):
@@ -100,7 +100,7 @@ def test_the_one_before_is_removed_once_another_counts(db, olga, django_capture_
     asset = archive_asset()
     for content in (zipped({"a.py": BAD}), zipped({"b.py": BAD})):
         with django_capture_on_commit_callbacks(execute=True):
-            services.upload(Asset.objects.get(), io.BytesIO(content), name="x.zip", by=olga)
+            inventory.upload(Asset.objects.get(), io.BytesIO(content), name="x.zip", by=olga)
     assert len(kept()) == 1
     assert kept()[0].read_bytes() == content
     assert asset.uid.hex in kept()[0].name
@@ -108,7 +108,7 @@ def test_the_one_before_is_removed_once_another_counts(db, olga, django_capture_
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
 def test_every_compression_of_tar_is_read(db, olga, mode):
-    services.upload(archive_asset(), io.BytesIO(tarred({"a.py": BAD}, mode)), name="x", by=olga)
+    inventory.upload(archive_asset(), io.BytesIO(tarred({"a.py": BAD}, mode)), name="x", by=olga)
     assert scanned(Asset.objects.get()).new == 2
 
 
@@ -177,7 +177,7 @@ def test_hostile_archives_fail_with_a_sentence_and_leave_nothing(db, olga, tmp_p
     inside = {path for path in tmp_path.rglob("*") if not path.is_dir()} - {tmp_path / "x.zip"}
     assert all(path.is_relative_to(tmp_path / "out") for path in inside)
     assert set(Path("/tmp").glob("evil.py")) == before
-    asset = services.asset_at(tmp_path / "x.zip")
+    asset = inventory.asset_at(tmp_path / "x.zip")
     scan = scanned(asset)
     assert (scan.state, scan.total) == (ScanState.FAILED, 0)
     assert scan.reason
@@ -201,7 +201,7 @@ def test_names_in_other_encodings_come_out_and_do_not_stop_the_scan(db, olga):
         entry = tarfile.TarInfo("caf\xe9.py")
         entry.size = len(BAD)
         archive.addfile(entry, io.BytesIO(BAD))
-    services.upload(archive_asset(), io.BytesIO(packed.getvalue()), name="x.tar", by=olga)
+    inventory.upload(archive_asset(), io.BytesIO(packed.getvalue()), name="x.tar", by=olga)
     assert scanned(Asset.objects.get()).new == 2
 
 
@@ -224,9 +224,9 @@ def test_too_large_an_upload_is_refused_and_not_kept(olga, client_for, settings)
 
 def test_only_who_may_change_the_asset_uploads(dev, olga, client_for):
     team = create_unit("Team", parent=root_unit())
-    asset = services.create_asset(name="t", kind="archive", location="", unit=team)
+    asset = inventory.create_asset(name="t", kind="archive", location="", unit=team)
     assert sent(client_for(dev), asset, zipped({"a.py": BAD})).status_code == 403
-    folder = services.create_asset(name="f", kind="folder", location="/srv/f", unit=team)
+    folder = inventory.create_asset(name="f", kind="folder", location="/srv/f", unit=team)
     assert sent(client_for(olga, step_up=True), folder, zipped({"a.py": BAD})).status_code == 409
     assert not kept()
 
@@ -249,7 +249,7 @@ def test_parallel_uploads_leave_one_file_which_the_row_names(olga):
 
     def send(number: int) -> None:
         try:
-            services.upload(asset, io.BytesIO(zipped({f"{number}.py": BAD})), name=f"{number}.zip", by=olga)
+            inventory.upload(asset, io.BytesIO(zipped({f"{number}.py": BAD})), name=f"{number}.zip", by=olga)
         except BaseException as error:
             wrong.append(error)
         finally:
@@ -324,28 +324,28 @@ def test_no_other_tool_is_asked_for_an_image(db, olga):
     assert services.fitting(asset) == ["trivy"]
     with pytest.raises(services.UnknownScanner, match="container image"):
         services.request_scan(asset, scanner="bandit")
-    services.upload(asset, io.BytesIO(image({"app/a.txt": b"x"})), name="shop.tar", by=olga)
+    inventory.upload(asset, io.BytesIO(image({"app/a.txt": b"x"})), name="shop.tar", by=olga)
     scan = scanned(Asset.objects.get(), "trivy")
     assert scan.state in (ScanState.NOT_INSTALLED, ScanState.COMPLETED)
 
 
 def test_an_image_is_no_archive_and_an_archive_no_image(db, olga):
     asset = archive_asset("image")
-    with pytest.raises(services.Unusable, match="no container image"):
-        services.upload(asset, io.BytesIO(tarred({"a": b"x"})), name="x", by=olga)
-    other = services.create_asset(name="files", kind="archive", location="", unit=root_unit())
-    with pytest.raises(services.Unusable, match="is a container image"):
-        services.upload(other, io.BytesIO(image({"a": b"x"})), name="x", by=olga)
+    with pytest.raises(inventory.Unusable, match="no container image"):
+        inventory.upload(asset, io.BytesIO(tarred({"a": b"x"})), name="x", by=olga)
+    other = inventory.create_asset(name="files", kind="archive", location="", unit=root_unit())
+    with pytest.raises(inventory.Unusable, match="is a container image"):
+        inventory.upload(other, io.BytesIO(image({"a": b"x"})), name="x", by=olga)
 
 
 def test_an_image_is_scanned_for_secrets(db, olga, trivy):
     asset = archive_asset("image")
     secret = b"[default]\naws_access_key_id = AKIAIOSFODNN7EXAMPLQ\naws_secret_access_key = " + b"aB3d" * 10 + b"\n"
-    services.upload(asset, io.BytesIO(image({"root/.aws/credentials": secret})), name="shop.tar", by=olga)
+    inventory.upload(asset, io.BytesIO(image({"root/.aws/credentials": secret})), name="shop.tar", by=olga)
     scan = scanned(Asset.objects.get(), "trivy")
     assert (scan.state, scan.new > 0) == (ScanState.COMPLETED, True), scan.reason
     assert any("root/.aws/credentials" in path for path in Finding.objects.values_list("path", flat=True))
-    services.upload(asset, io.BytesIO(image({"root/.aws/credentials": secret, "x": b"y"})), name="shop2.tar", by=olga)
+    inventory.upload(asset, io.BytesIO(image({"root/.aws/credentials": secret, "x": b"y"})), name="shop2.tar", by=olga)
     again = scanned(Asset.objects.get(), "trivy")
     assert (again.new, again.fixed) == (0, 0)
 
@@ -353,6 +353,6 @@ def test_an_image_is_scanned_for_secrets(db, olga, trivy):
 def test_a_broken_image_is_a_failure(db, tmp_path, trivy):
     packed = image({"a": b"x"})
     (tmp_path / "image.tar").write_bytes(packed[:3_000])
-    asset = services.create_asset(name="i", kind="image", location=str(tmp_path / "image.tar"), unit=root_unit())
+    asset = inventory.create_asset(name="i", kind="image", location=str(tmp_path / "image.tar"), unit=root_unit())
     scan = scanned(asset, "trivy")
     assert (scan.state, scan.reason != "") == (ScanState.FAILED, True)

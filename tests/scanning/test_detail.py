@@ -15,9 +15,10 @@ from scanning import findings
 from scanning.detail import RATED, TOLD, advisory_name
 from scanning.imports import services as imports
 from scanning.imports.models import Change, Import
+from scanning.inventory import asset_at
 from scanning.models import Finding, FindingAlias, Scan, Severity
 from scanning.reports.base import RawFinding
-from scanning.services import folder_asset, request_scan
+from scanning.services import request_scan
 
 pytestmark = pytest.mark.django_db
 
@@ -31,7 +32,7 @@ FIXED = replace(LOG4J, fix_version="2.17.1", cvss=10.0, aliases=("CVE-2021-44228
 
 @pytest.fixture
 def asset(tmp_path):
-    return folder_asset(tmp_path)
+    return asset_at(tmp_path)
 
 
 @pytest.fixture

@@ -11,11 +11,12 @@ import pytest
 from audit.models import AuditEntry
 from opssight.kernel.jobs import State
 from scanning import findings
+from scanning.inventory import asset_at
 from scanning.models import Finding, Scan, Severity, Status
 from scanning.reports.base import RawFinding
 from scanning.scanners.bandit import Bandit
 from scanning.scanners.base import BadReport
-from scanning.services import folder_asset, request_scan
+from scanning.services import request_scan
 
 SHELL = RawFinding(
     "B602", "shell=True", "A shell is started.", Severity.HIGH, "shop.py", 9, flagged="call(x, shell=True)"
@@ -26,7 +27,7 @@ MD5 = RawFinding("B324", "md5", "A weak hash is used.", Severity.MEDIUM, "shop.p
 @pytest.fixture
 def next_scan(db, tmp_path):
     """A claimed scan of one asset, as often as asked."""
-    asset = folder_asset(tmp_path)
+    asset = asset_at(tmp_path)
 
     def make() -> Scan:
         return Scan.claim(request_scan(asset, dispatch=False).pk)

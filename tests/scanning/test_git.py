@@ -13,7 +13,7 @@ from audit.models import AuditEntry
 from opssight.settings import env
 from opssight.settings.env import Outside
 from rbac.services import root_unit
-from scanning import services
+from scanning import inventory, services
 from scanning.models import Asset, Finding, Scan, ScanState
 from scanning.sources import git as source
 from scanning.sources.base import BadTarget
@@ -64,7 +64,7 @@ def scanned(asset: Asset) -> Scan:
 
 
 def repository(location: str, **more) -> Asset:
-    return services.create_asset(name="shop", kind="git", location=location, unit=root_unit(), **more)
+    return inventory.create_asset(name="shop", kind="git", location=location, unit=root_unit(), **more)
 
 
 def test_a_repository_is_scanned_at_its_newest_commit_and_findings_stay_the_same(db, tree, folder):
@@ -84,9 +84,9 @@ def test_a_branch_or_tag_is_taken_where_it_is_named(db, tree, folder):
     git(folder / "shop.git", "fetch", "-q", str(tree), "main:main", "v1:refs/tags/v1")
     asset = repository(f"file://{folder}/shop.git", branch="v1")
     assert scanned(asset).new == 2
-    services.change_asset(asset, branch="main")
+    inventory.change_asset(asset, branch="main")
     assert scanned(asset).fixed == 2
-    services.change_asset(asset, branch="nowhere")
+    inventory.change_asset(asset, branch="nowhere")
     scan = scanned(asset)
     assert (scan.state, "nowhere" in scan.reason) == (ScanState.FAILED, True)
 
@@ -126,12 +126,12 @@ def test_credentials_open_it_and_are_told_nowhere(olga, server, client_for, monk
 
 def test_another_address_does_not_get_the_secret(db, server):
     asset = repository(f"{server().url}/shop.git", username="dev", secret=PASSWORD)
-    services.change_asset(asset, name="renamed")
+    inventory.change_asset(asset, name="renamed")
     assert asset.has_secret
-    services.change_asset(asset, location="https://evil.example/shop.git")
+    inventory.change_asset(asset, location="https://evil.example/shop.git")
     assert not Asset.objects.get().has_secret
-    services.change_asset(asset, secret="new")
-    services.change_asset(asset, secret="")
+    inventory.change_asset(asset, secret="new")
+    inventory.change_asset(asset, secret="")
     assert not Asset.objects.get().has_secret
 
 
@@ -213,13 +213,13 @@ def test_nothing_of_a_repository_is_run_or_followed(db, tree, folder, tmp_path):
 
 def test_objects_borrowed_from_elsewhere_are_refused(db, tree, folder):
     (folder / "shop.git" / "objects" / "info" / "alternates").write_text(f"{tree}/.git/objects\n")
-    with pytest.raises(services.UnknownPlace, match="alternates"):
+    with pytest.raises(inventory.UnknownPlace, match="alternates"):
         repository(f"file://{folder}/shop.git")
 
 
 def test_a_link_does_not_lead_out_of_the_listed_folders(db, tree, folder):
     (folder / "out.git").symlink_to(tree / ".git")
-    with pytest.raises(services.UnknownPlace, match="OPSSIGHT_GIT_FOLDERS"):
+    with pytest.raises(inventory.UnknownPlace, match="OPSSIGHT_GIT_FOLDERS"):
         repository(f"file://{folder}/out.git")
 
 
@@ -237,7 +237,7 @@ def test_too_large_too_slow_or_empty_is_a_failure_that_closes_nothing(db, tree, 
         own.mkdir()
         source.clone(source.Repository(asset.location), own / "tree", own, deadline=0.0, alive=lambda: None)
     git(folder, "init", "-q", "--bare", str(folder / "empty.git"))
-    services.change_asset(asset, location=f"file://{folder}/empty.git")
+    inventory.change_asset(asset, location=f"file://{folder}/empty.git")
     assert scanned(asset).state == ScanState.FAILED
     assert Finding.objects.unresolved().count() == 2
 

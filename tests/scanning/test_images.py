@@ -15,7 +15,7 @@ from opssight.kernel import outgoing
 from opssight.settings import env
 from opssight.settings.env import Outside
 from rbac.services import root_unit
-from scanning import services
+from scanning import inventory, services
 from scanning.models import Asset, Finding, Scan, ScanState
 from scanning.sources import images
 from scanning.sources.base import BadTarget
@@ -48,7 +48,7 @@ def registry(have, pulls):
 
 
 def referred(location: str, **more) -> Asset:
-    return services.create_asset(name="shop", kind="image", location=location, unit=root_unit(), **more)
+    return inventory.create_asset(name="shop", kind="image", location=location, unit=root_unit(), **more)
 
 
 def scanned(asset: Asset) -> Scan:
@@ -83,12 +83,12 @@ def test_an_image_is_pulled_and_findings_do_not_hang_on_its_tag(db, registry, in
     assert set(Finding.objects.values_list("path", flat=True)) == {"root/.aws/credentials"}
     second = running.push("1.3", {**LEAKING, "x": b"y"}, index=index)
     for location in (f"{running.host}/team/app:1.3", f"{running.host}/team/app@{second}"):
-        services.change_asset(asset, location=location)
+        inventory.change_asset(asset, location=location)
         again = scanned(asset)
         assert (again.new, again.same, again.fixed) == (0, scan.new, 0)
         assert again.revision == second.removeprefix("sha256:")
     running.push("2", {"x": b"y"}, index=index)
-    services.change_asset(asset, location=f"{running.host}/team/app:2")
+    inventory.change_asset(asset, location=f"{running.host}/team/app:2")
     mended = scanned(asset)
     assert (mended.fixed, Finding.objects.unresolved().exists()) == (scan.new, False)
 
@@ -120,8 +120,8 @@ def test_name_and_secret_open_a_registry_and_are_told_nowhere(olga, registry, cl
     running.password = "another-one"  # the registry answers with what it was sent
     bad = failed(asset, "name and secret are wrong")
     assert "UNAUTHORIZED: you sent Basic …" in bad.log
-    services.change_asset(asset, secret="")
-    services.change_asset(asset, username="")
+    inventory.change_asset(asset, secret="")
+    inventory.change_asset(asset, username="")
     failed(asset, "name and secret are wrong, missing")
     basic = "ZGV2OnJlZ3B3LTlmOEU3ZDZD"
     everything = [
@@ -134,7 +134,7 @@ def test_name_and_secret_open_a_registry_and_are_told_nowhere(olga, registry, cl
 
 def test_another_reference_does_not_get_the_secret(db, pulls):
     asset = referred("registry.example/team/app:1", username="dev", secret=PASSWORD)
-    services.change_asset(asset, location="evil.example/team/app:1")
+    inventory.change_asset(asset, location="evil.example/team/app:1")
     assert not Asset.objects.get().has_secret
 
 
@@ -157,16 +157,16 @@ def test_a_failing_pull_closes_nothing(db, registry, settings):
     running.push("1", LEAKING)
     asset = referred(f"{running.host}/team/app:1")
     assert scanned(asset).new
-    services.change_asset(asset, location=f"{running.host}/team/app:none")
+    inventory.change_asset(asset, location=f"{running.host}/team/app:none")
     failed(asset, "no such image, tag or digest")
-    services.change_asset(asset, location=f"{running.host}/team/app@{DIGEST}")
+    inventory.change_asset(asset, location=f"{running.host}/team/app@{DIGEST}")
     failed(asset, "no such image, tag or digest")
     running.push("big", {"x": os.urandom(2_500_000)})
-    services.change_asset(asset, location=f"{running.host}/team/app:big")
+    inventory.change_asset(asset, location=f"{running.host}/team/app:big")
     settings.CHECKOUT_MAX = 2
     failed(asset, "more than 2 MB", "OPSSIGHT_CHECKOUT_MAX")
     settings.CHECKOUT_MAX = 2000
-    services.change_asset(asset, location=f"{running.host}/team/app:1")
+    inventory.change_asset(asset, location=f"{running.host}/team/app:1")
     for path in [path for path in running.asked if "/manifests/1" in path][:1]:
         running.answers[path] = 429, {}, problem("TOOMANYREQUESTS", "slow down")
     failed(asset, "too many requests")
@@ -215,7 +215,7 @@ def test_nothing_is_pulled_unless_the_operator_allows_it(olga, registry, client_
     settings.IMAGE_PULLS = False
     answer = api.post("/api/v1/assets", sent, content_type="application/json")
     assert (answer.status_code, "OPSSIGHT_IMAGE_PULLS" in answer.json()["detail"]) == (400, True)
-    with pytest.raises((CommandError, services.UnknownPlace)):
+    with pytest.raises((CommandError, inventory.UnknownPlace)):
         call_command("scan", sent["location"])
     settings.IMAGE_PULLS = True
     assert api.post("/api/v1/assets", sent, content_type="application/json").status_code == 201
@@ -230,17 +230,17 @@ def test_a_registry_inside_the_house_must_be_listed(db, registry, settings, monk
     asset = referred(f"{running.host}/app:1")
     settings.OUTGOING_ALLOW = Outside(frozenset(), ())
     failed(asset, "OPSSIGHT_OUTGOING_ALLOW")
-    services.change_asset(asset, location="registry.example/app:1")
+    inventory.change_asset(asset, location="registry.example/app:1")
     monkeypatch.setattr(outgoing, "resolve", lambda host, port: ["93.184.216.34", "169.254.169.254"])
     failed(asset, "registry.example leads to 169.254.169.254")
-    services.change_asset(asset, location="docker.io/library/alpine:3.20")
+    inventory.change_asset(asset, location="docker.io/library/alpine:3.20")
     failed(asset, "index.docker.io leads to")
     assert not running.asked
 
 
 @pytest.mark.parametrize("name", ["registry.local", "registry.local:5000", "shop.localhost", "SHOP.LOCAL"])
 def test_what_trivy_asks_by_plain_http_must_be_listed_by_name(db, pulls, settings, name):
-    with pytest.raises(services.UnknownPlace, match="plain http"):
+    with pytest.raises(inventory.UnknownPlace, match="plain http"):
         referred(f"{name}/app:1")
     settings.OUTGOING_ALLOW = Outside(frozenset({name.lower().partition(":")[0]}), ())
     referred(f"{name}/app:1")
@@ -292,17 +292,17 @@ def test_anything_else_is_refused_with_a_sentence(olga, client_for, pulls, locat
 
 
 def test_a_file_stays_a_file(olga, tmp_path, pulls, monkeypatch):
-    with pytest.raises(services.UnknownPlace, match="name and a secret"):
+    with pytest.raises(inventory.UnknownPlace, match="name and a secret"):
         referred(str(tmp_path / "image.tar"), username="dev")
-    with pytest.raises(services.UnknownPlace, match="branch"):
+    with pytest.raises(inventory.UnknownPlace, match="branch"):
         referred("registry.example/app:1", branch="main")
     asset = referred("registry.example/app:1")
-    with pytest.raises(services.NotUploaded):
-        services.upload(asset, io.BytesIO(b"x"), name="x", by=olga)
+    with pytest.raises(inventory.NotUploaded):
+        inventory.upload(asset, io.BytesIO(b"x"), name="x", by=olga)
     (tmp_path / "my.code").mkdir()
     (tmp_path / "my.code" / "shop").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert services.asset_at("my.code/shop").kind == Asset.Kind.FOLDER
+    assert inventory.asset_at("my.code/shop").kind == Asset.Kind.FOLDER
 
 
 def test_the_admin_takes_a_reference_and_refuses_what_is_none(olga, client_for, pulls):

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from opssight.settings import env
+from scanning.inventory import asset_at
 from scanning.models import ScanState
 from scanning.scanners.base import registry
 from scanning.scanners.log import KEPT, added, below, last_words, readable
-from scanning.services import folder_asset, request_scan, run_scan
+from scanning.services import request_scan, run_scan
 from scanning.sources.base import LEFT_OVER, LOCK, SCRATCH
 
 SAMPLE = Path(__file__).parent.parent / "samples" / "vulnerable"
@@ -68,7 +69,7 @@ def test_it_keeps_the_end_in_whole_lines(tmp_path):
 
 
 def scanned(folder: Path):
-    scan = request_scan(folder_asset(folder), dispatch=False)
+    scan = request_scan(asset_at(folder), dispatch=False)
     run_scan(scan.pk)
     scan.refresh_from_db()
     return scan

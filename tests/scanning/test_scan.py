@@ -12,11 +12,12 @@ from django.conf import settings as django_settings
 from django.core.management import CommandError, call_command
 
 from audit.models import AuditEntry
-from scanning import services, targets
+from scanning import inventory, services, targets
+from scanning.inventory import asset_at
 from scanning.models import Asset, Finding, Scan, ScanState, Status
 from scanning.scanners import toolbox
 from scanning.scanners.base import registry
-from scanning.services import folder_asset, request_scan, run_scan
+from scanning.services import request_scan, run_scan
 
 SAMPLE = Path(__file__).parent.parent / "samples" / "vulnerable"
 
@@ -224,7 +225,7 @@ def scanner_says(monkeypatch, tmp_path):
 )
 def test_a_tool_that_breaks_is_a_failed_scan(db, folder, scanner_says, script, says):
     scanner_says(script)
-    scan = request_scan(folder_asset(folder), dispatch=False)
+    scan = request_scan(asset_at(folder), dispatch=False)
     run_scan(scan.pk)
     scan.refresh_from_db()
     assert scan.state == ScanState.FAILED
@@ -233,7 +234,7 @@ def test_a_tool_that_breaks_is_a_failed_scan(db, folder, scanner_says, script, s
 
 def test_a_tool_that_reads_less_than_it_was_given_is_not_clean(db, folder, scanner_says):
     scanner_says('shift 4; echo \'{"results": [], "errors": [], "metrics": {"_totals": {}}}\' > "$1"; exit 0')
-    scan = request_scan(folder_asset(folder), dispatch=False)
+    scan = request_scan(asset_at(folder), dispatch=False)
     run_scan(scan.pk)
     scan.refresh_from_db()
     assert (scan.state, scan.reason) == (ScanState.COMPLETED_WITH_ERRORS, "shop.py: not read")
@@ -244,7 +245,7 @@ def test_a_tool_that_hangs_is_timed_out_and_ended(db, folder, scanner_says, sett
 
     settings.SCAN_TIMEOUT = timedelta(seconds=0.3)
     scanner_says("exec sleep 600")
-    scan = request_scan(folder_asset(folder), dispatch=False)
+    scan = request_scan(asset_at(folder), dispatch=False)
     run_scan(scan.pk)
     scan.refresh_from_db()
     assert scan.state == ScanState.TIMED_OUT
@@ -255,19 +256,19 @@ def test_an_unexpected_error_is_a_failed_scan_and_not_a_hanging_one(db, folder, 
         raise RuntimeError("disk full")
 
     monkeypatch.setattr(services, "_record_part", broken)
-    scan = request_scan(folder_asset(folder), dispatch=False)
+    scan = request_scan(asset_at(folder), dispatch=False)
     run_scan(scan.pk)
     scan.refresh_from_db()
     assert (scan.state, scan.reason) == (ScanState.FAILED, services.UNEXPECTED)
 
 
 def test_asking_twice_gives_the_scan_that_waits(db, folder):
-    asset = folder_asset(folder)
+    asset = asset_at(folder)
     assert request_scan(asset, dispatch=False) == request_scan(asset, dispatch=False)
 
 
 def test_the_installation_is_its_source_and_its_packages(db):
-    survey = targets.survey(targets.place_of(services.installation_asset()), registry["bandit"])
+    survey = targets.survey(targets.place_of(inventory.installation_asset()), registry["bandit"])
     own = [part for part in survey.parts if part.root == django_settings.BASE_DIR]
     assert own[0] == survey.parts[0]
     assert sum(len(part.files) for part in own) < 800
@@ -277,8 +278,8 @@ def test_the_installation_is_its_source_and_its_packages(db):
 
 
 def test_two_folders_of_one_name_are_two_assets(db, tmp_path):
-    one, two = folder_asset(tmp_path / "a" / "shop"), folder_asset(tmp_path / "b" / "shop")
+    one, two = asset_at(tmp_path / "a" / "shop"), asset_at(tmp_path / "b" / "shop")
     assert one.name == "shop"
     assert two.name.endswith("b/shop")
-    assert folder_asset(tmp_path / "a" / "shop") == one
+    assert asset_at(tmp_path / "a" / "shop") == one
     assert Asset.objects.count() == 2

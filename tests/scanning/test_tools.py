@@ -14,11 +14,12 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from audit.models import AuditEntry
+from scanning.inventory import asset_at
 from scanning.models import Finding, Scan, ScanState
 from scanning.scanners import toolbox
 from scanning.scanners.base import Report, registry
 from scanning.scanners.run import ToolFailed, ToolTimedOut, run, without_network
-from scanning.services import fitting, folder_asset, request_scan, request_scans, run_scan
+from scanning.services import fitting, request_scan, request_scans, run_scan
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 MINUTE = 60
@@ -87,13 +88,13 @@ def test_findings_of_semgrep_have_their_code_and_a_secret_in_it_is_masked(db, ha
     have("semgrep")
     (tmp_path / "a.py").write_text("import os\n\nos.system(one)\nos.system(two)\n")
     (tmp_path / "settings.py").write_text('SECRET_KEY = "very-secret-key-1"\n')
-    scan = request_scan(folder_asset(tmp_path), scanner="semgrep", dispatch=False)
+    scan = request_scan(asset_at(tmp_path), scanner="semgrep", dispatch=False)
     run_scan(scan.pk)
     rows = Finding.objects.filter(path="a.py").order_by("line")
     assert [f.code_lines() for f in rows] == [[(3, "os.system(one)", True)], [(4, "os.system(two)", True)]]
     assert Finding.objects.get(path="settings.py").code == '1 SECRET_KEY = "********"'
     (tmp_path / "a.py").write_text("import os\nos.system(two)\n")
-    run_scan(request_scan(folder_asset(tmp_path), scanner="semgrep", dispatch=False).pk)
+    run_scan(request_scan(asset_at(tmp_path), scanner="semgrep", dispatch=False).pk)
     assert [f.pk for f in Finding.objects.unresolved().filter(path="a.py")] == [rows[1].pk]
 
 
@@ -130,7 +131,7 @@ def test_what_checkov_can_not_parse_is_an_error_and_never_clean(db, have, tmp_pa
     have("checkov")
     (tmp_path / "ok.tf").write_text('variable "a" {}\n')
     (tmp_path / "broken.tf").write_text('resource "x" {{{\n')
-    scan = request_scan(folder_asset(tmp_path), scanner="checkov", dispatch=False)
+    scan = request_scan(asset_at(tmp_path), scanner="checkov", dispatch=False)
     run_scan(scan.pk)
     scan.refresh_from_db()
     assert (scan.state, scan.reason) == (
@@ -151,7 +152,7 @@ def test_what_a_real_tool_finds_becomes_rows_and_stays_the_same(db, have, tmp_pa
     have(tool)
     (tmp_path / name).write_text(content)
     for new in (True, False):
-        scan = request_scan(folder_asset(tmp_path), scanner=tool, dispatch=False)
+        scan = request_scan(asset_at(tmp_path), scanner=tool, dispatch=False)
         run_scan(scan.pk)
         scan.refresh_from_db()
         assert (scan.state, scan.reason, scan.files_read, scan.fixed) == (ScanState.COMPLETED, "", 1, 0)
@@ -194,7 +195,7 @@ TOKENS = ("ghp_" + "x7Kq2mVb9TzR4nLw8YcJ5sDf1GhP3aEu6QoB", "ghp_" + "p3Zt8LwQ1vX
 
 
 def scanned(tool: str, root: Path) -> Scan:
-    scan = request_scan(folder_asset(root), scanner=tool, dispatch=False)
+    scan = request_scan(asset_at(root), scanner=tool, dispatch=False)
     run_scan(scan.pk)
     scan.refresh_from_db()
     return scan
@@ -316,13 +317,13 @@ def test_pip_audit_that_reaches_nobody_has_failed(db, have, tmp_path, settings):
     have("pip-audit")
     (tmp_path / "requirements.txt").write_text("django==2.0\n")
     settings.OSV_URL = "http://127.0.0.1:9/v1/query"
-    scan = request_scan(folder_asset(tmp_path), scanner="pip-audit", dispatch=False)
+    scan = request_scan(asset_at(tmp_path), scanner="pip-audit", dispatch=False)
     run_scan(scan.pk)
     scan.refresh_from_db()
     assert (scan.state, scan.total) == (ScanState.FAILED, 0)
     assert "left no report" in scan.reason
     settings.OSV_URL = ""
-    scan = request_scan(folder_asset(tmp_path), scanner="pip-audit", dispatch=False)
+    scan = request_scan(asset_at(tmp_path), scanner="pip-audit", dispatch=False)
     run_scan(scan.pk)
     scan.refresh_from_db()
     assert scan.state == ScanState.FAILED
@@ -335,7 +336,7 @@ def test_pip_audit_that_reaches_nobody_has_failed(db, have, tmp_path, settings):
 def test_by_default_every_installed_tool_that_fits_runs(db, have, tmp_path):
     have("bandit", "detect-secrets", "checkov")
     folder = Path(shutil.copytree(SAMPLES / "vulnerable", tmp_path / "shop"))
-    asset = folder_asset(folder)
+    asset = asset_at(folder)
     assert fitting(asset) == ["bandit", "detect-secrets"]
     (folder / "Dockerfile").write_text("FROM scratch\n")
     assert set(fitting(asset)) == {"bandit", "detect-secrets", "checkov"}
@@ -444,7 +445,7 @@ def test_links_that_lead_nowhere_and_odd_names_keep_nothing_else_from_being_read
     names = ["-rf.py", "--output=x.py", "two\nlines.py", "$(touch pwned).py"]
     for name in names:
         (tmp_path / name).write_text("import os\nos.system(x)\n")
-    scan = request_scan(folder_asset(tmp_path), dispatch=False)
+    scan = request_scan(asset_at(tmp_path), dispatch=False)
     run_scan(scan.pk)
     scan.refresh_from_db()
     assert scan.state == ScanState.COMPLETED_WITH_ERRORS

@@ -17,7 +17,7 @@ from opssight.kernel.access import check
 from opssight.kernel.errors import Refusal
 from opssight.kernel.guards import guarded
 from opssight.kernel.validation import StrictForm, some_lines
-from scanning import services
+from scanning import inventory
 from scanning.models import Asset
 
 KINDS = [kind for kind in Asset.Kind if kind != Asset.Kind.INSTALLATION]
@@ -46,7 +46,7 @@ class AssetForm(StrictForm):
         names = ("name", "location", "branch", "username", "is_active")
         initial = {name: getattr(asset, name) for name in names} | {"unit": str(asset.unit.uid)} if asset else None
         super().__init__(data, initial=initial)
-        self.units = {str(unit.uid): unit for unit in services.units_for_new_assets(user)}
+        self.units = {str(unit.uid): unit for unit in inventory.units_for_new_assets(user)}
         if asset:
             self.units[str(asset.unit.uid)] = asset.unit
             self.fields["is_active"] = forms.BooleanField(label="Active", required=False)
@@ -86,7 +86,7 @@ def new_asset(request: HttpRequest) -> HttpResponse:
     if kind is None:
         raise Http404
     form = AssetForm(request.POST or None, request.user, kind)
-    return _answered(request, form, None, kind, lambda: services.create_asset(kind=kind, **form.given()))
+    return _answered(request, form, None, kind, lambda: inventory.create_asset(kind=kind, **form.given()))
 
 
 @guarded("assets:update")
@@ -100,7 +100,7 @@ def change_asset(request: HttpRequest, uid: UUID) -> HttpResponse:
         given = form.given()
         if given["unit"] != row.unit:
             check(request.user, "assets:create", Asset(unit=given["unit"]))
-        return services.change_asset(Asset.objects.get(pk=row.pk), **given)  # a refused change leaves `row` as it was
+        return inventory.change_asset(Asset.objects.get(pk=row.pk), **given)  # a refused change leaves `row` as it was
 
     return _answered(request, form, row, kind, change)
 
@@ -117,7 +117,7 @@ def _answered(
     if request.method == "POST" and form.is_valid():
         try:
             saved = save()
-        except services.WrongField as refusal:
+        except inventory.WrongField as refusal:
             form.add_error(refusal.field if refusal.field in form.fields else None, refusal.detail)
         except Refusal as refusal:
             form.add_error(None, refusal.detail)
@@ -161,8 +161,8 @@ def _upload(request: HttpRequest, row: Asset) -> HttpResponse:
     if form.is_valid():
         file = form.cleaned_data["file"]
         try:
-            row = services.upload(row, file, name=file.name, by=request.user)
-        except (services.Unusable, services.NotUploaded) as refusal:
+            row = inventory.upload(row, file, name=file.name, by=request.user)
+        except (inventory.Unusable, inventory.NotUploaded) as refusal:
             form.add_error("file", refusal.detail)
         else:
             messages.success(

@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
 from opssight.console.filters import Asked
+from opssight.console.fragments import htmx
 from opssight.console.views import findings
 from opssight.kernel import reads
 from opssight.kernel.access import check
@@ -64,9 +65,9 @@ def decide_about(request: HttpRequest, uid: UUID) -> HttpResponse:
         else:
             said = "waits for a second person" if decision.is_waiting else f"is kept: {decision.get_status_display()}"
             messages.success(request, f"Your decision about {finding.label} {said}.")
-            return _beside(request, finding) if request.htmx else redirect(finding)  # type: ignore[attr-defined]
+            return _beside(request, finding) if htmx(request) else redirect(finding)
     page = {"finding": finding, "form": form}
-    template = "scanning/decide_panel.html" if request.htmx else "scanning/decide.html"  # type: ignore[attr-defined]
+    template = "scanning/decide_panel.html" if htmx(request) else "scanning/decide.html"
     return render(request, template, page, status=400 if form.errors else 200)
 
 
@@ -76,7 +77,7 @@ def _beside(request: HttpRequest, decided: Finding) -> HttpResponse:
     following = _uid(request.POST.get("next", ""))
     shown = (may_see.filter(uid=following).first() if following else None) or may_see.get(pk=decided.pk)
     reads.note_object(shown)
-    queue = urlsplit(request.htmx.current_url_abs_path or "")  # type: ignore[attr-defined]
+    queue = urlsplit(htmx(request).current_url_abs_path or "")
     asked = Asked(QueryDict(queue.query if queue.path == reverse("findings") else ""))
     try:
         row = findings.narrowed(may_see, asked, request.user).filter(pk=decided.pk).first()

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from accounts.models import User
 from audit.models import AuditEntry
 from opssight.console.filters import Asked
+from opssight.console.fragments import htmx
 from opssight.kernel import reads
 from opssight.kernel.access import check, decide
 from opssight.kernel.errors import Refusal
@@ -69,7 +70,7 @@ def told(request: HttpRequest, finding: Finding) -> dict[str, Any]:
 
 
 def _is_panel(request: HttpRequest) -> bool:
-    return bool(request.htmx) or "open" in request.GET  # type: ignore[attr-defined]
+    return bool(htmx(request)) or "open" in request.GET
 
 
 def _entries(user: Any, finding: Finding, most: int) -> list[Moment]:
@@ -112,7 +113,7 @@ def _named(person: User) -> str:
 
 def _answer(request: HttpRequest, finding: Finding) -> HttpResponse:
     """The finding's page, or the panel again for the script that sent a form of it."""
-    if not request.htmx:  # type: ignore[attr-defined]
+    if not htmx(request):
         return redirect(finding)
     row = Finding.objects.select_related("asset", "first_scan", "last_scan", "owner").get(pk=finding.pk)
     return render(request, "scanning/finding_panel.html", {"finding": row, **told(request, row)})

@@ -10,6 +10,7 @@ from django.utils import timezone
 from opssight.console import bulk_bar, readings, saved_views
 from opssight.console.counting import ask
 from opssight.console.filters import Asked
+from opssight.console.fragments import htmx
 from opssight.console.lists import links, page_of
 from opssight.console.navigation import shell_of
 from opssight.console.views import finding_talk
@@ -59,7 +60,7 @@ def finding(request: HttpRequest, uid: str) -> HttpResponse:
     """A page of its own, or the panel beside the queue that the script asks for."""
     row = get_object_or_404(whole(Finding.objects.permitted(request.user, "findings:read")), uid=uid)
     reads.note_object(row)
-    template = "scanning/finding_panel.html" if request.htmx else "scanning/finding.html"  # type: ignore[attr-defined]
+    template = "scanning/finding_panel.html" if htmx(request) else "scanning/finding.html"
     return render(request, template, opened(request, row))
 
 

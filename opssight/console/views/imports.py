@@ -15,6 +15,7 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from opssight.console.counting import ask
 from opssight.console.filters import Asked
+from opssight.console.fragments import htmx
 from opssight.console.lists import links, page_of
 from opssight.kernel.access import decide
 from opssight.kernel.errors import Refusal
@@ -133,7 +134,7 @@ def _may_read(user: Any, asset: Asset) -> bool:
 
 
 def _is_part(request: HttpRequest) -> bool:
-    return bool(request.htmx)  # type: ignore[attr-defined]
+    return bool(htmx(request))
 
 
 # --- one ------------------------------------------------------------------------------------------------------------

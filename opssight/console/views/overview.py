@@ -11,6 +11,7 @@ from django.utils import timezone
 from audit.models import AuditEntry
 from opssight.console import readings
 from opssight.console.charts import bars, columns
+from opssight.console.fragments import htmx
 from opssight.console.navigation import shell_of
 from opssight.console.templatetags.console import SEVERITY_KEYS
 from opssight.kernel.guards import guarded
@@ -83,5 +84,5 @@ def overview(request: HttpRequest) -> HttpResponse:
         # One entry per finding of a scan would leave room for nothing that people did.
         entries = AuditEntry.objects.permitted(request.user, "trail:read").exclude(event="findings:raised")
         page["entries"] = list(entries.select_related("personal")[:ENTRIES])
-    template = "console/overview_live.html" if request.htmx else "console/overview.html"  # type: ignore[attr-defined]
+    template = "console/overview_live.html" if htmx(request) else "console/overview.html"
     return render(request, template, page)

@@ -4,6 +4,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
+from opssight.console.fragments import htmx
 from opssight.kernel import reads
 from opssight.kernel.access import decide
 from opssight.kernel.errors import Refusal
@@ -25,7 +26,7 @@ def scanners(request: HttpRequest) -> HttpResponse:
         "still": "still" in request.GET,
         "now": timezone.now(),
     }
-    template = "scanning/scanner_rows.html" if request.htmx else "scanning/scanners.html"  # type: ignore[attr-defined]
+    template = "scanning/scanner_rows.html" if htmx(request) else "scanning/scanners.html"
     return render(request, template, page)
 
 

@@ -8,6 +8,7 @@ from django.views.decorators.http import require_POST
 
 from opssight.console.counting import ask
 from opssight.console.filters import Asked
+from opssight.console.fragments import htmx
 from opssight.console.lists import links, page_of
 from opssight.kernel.access import decide
 from opssight.kernel.guards import guarded
@@ -34,7 +35,7 @@ def scan(request: HttpRequest, uid: str) -> HttpResponse:
 @guarded("scans:read")
 def scan_progress(request: HttpRequest, uid: str) -> HttpResponse:
     """The moving part of the page of a running scan; asked for by a person, the whole page."""
-    template = "scanning/scan_progress.html" if request.htmx else "scanning/scan.html"  # type: ignore[attr-defined]
+    template = "scanning/scan_progress.html" if htmx(request) else "scanning/scan.html"
     return render(request, template, _context(request, uid))
 
 

@@ -23,6 +23,7 @@ from opssight.console import trail_state
 from opssight.console.charts import calendar
 from opssight.console.counting import ask
 from opssight.console.filters import Asked
+from opssight.console.fragments import htmx
 from opssight.console.lists import links, page_by
 from opssight.kernel import reads
 from opssight.kernel.events import registry
@@ -86,7 +87,7 @@ def entry(request: HttpRequest, uid: str) -> HttpResponse:
     """A page of its own, or the row that unfolds below the entry."""
     row = get_object_or_404(_entries(request), uid=uid)
     reads.note_object(row)
-    if request.htmx:  # type: ignore[attr-defined]
+    if htmx(request):
         return render(request, "audit/entry_row.html", {"entry": row})
     leaf = getattr(row, "leaf", None)
     sealed = Checkpoint.objects.covering(leaf.position).order_by("pk").first() if leaf else None

@@ -8,9 +8,10 @@ from opssight.kernel.actor import acting, command
 from opssight.kernel.database import migrate_embedded
 from rbac.services import has_administrator
 from scanning import targets
+from scanning.inventory import asset_at, installation_asset
 from scanning.models import Asset, Scan
 from scanning.scanners.base import registry
-from scanning.services import folder_asset, installation_asset, request_scan
+from scanning.services import request_scan
 from scanning.sources.base import BadTarget
 
 
@@ -28,7 +29,7 @@ class Command(BaseCommand):
         with acting(command("up")):
             target, scan, problem = options["target"], None, None
             if target:
-                scan = request_scan(folder_asset(target), trigger=Scan.Trigger.FIRST)
+                scan = request_scan(asset_at(target), trigger=Scan.Trigger.FIRST)
                 problem = self._problem(scan)
             elif not Scan.objects.exists():
                 scan = request_scan(installation_asset(), trigger=Scan.Trigger.FIRST)

@@ -6,7 +6,7 @@ from django.db.models import QuerySet
 
 from opssight.kernel.actor import acting, command
 from opssight.kernel.database import migrate_embedded
-from scanning import services
+from scanning import inventory, services
 from scanning.models import Asset, Finding, Scan, ScanState
 from scanning.scanners.base import registry
 
@@ -38,7 +38,7 @@ class Command(BaseCommand):
             )
         migrate_embedded()
         with acting(command("scan")):
-            asset = services.asset_at(options["path"])
+            asset = inventory.asset_at(options["path"])
             scans = services.request_scans(asset, scanners=names, trigger=Scan.Trigger.COMMAND, dispatch=False)
             for scan in scans:
                 services.run_scan(scan.pk)

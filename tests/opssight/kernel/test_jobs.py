@@ -6,13 +6,14 @@ import pytest
 from django.utils import timezone
 
 from opssight.kernel import jobs
+from scanning.inventory import asset_at
 from scanning.models import Scan, ScanState
-from scanning.services import folder_asset, request_scan
+from scanning.services import request_scan
 
 
 @pytest.fixture
 def scan(db, tmp_path) -> Scan:
-    return request_scan(folder_asset(tmp_path), dispatch=False)
+    return request_scan(asset_at(tmp_path), dispatch=False)
 
 
 @pytest.fixture

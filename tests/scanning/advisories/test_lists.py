@@ -15,8 +15,9 @@ from scanning.advisories import services
 from scanning.advisories.models import EpssScore, Feed, KnownExploited
 from scanning.advisories.tasks import enrich_findings
 from scanning.detail import RATED
+from scanning.inventory import asset_at
 from scanning.models import Finding, Scan
-from scanning.services import folder_asset, request_scan
+from scanning.services import request_scan
 from tests.scanning.test_detail import LOG4J
 
 pytestmark = pytest.mark.django_db
@@ -58,7 +59,7 @@ def _file(settings, name, path, made):
 @pytest.fixture
 def scanned(tmp_path):
     (tmp_path / "code").mkdir()
-    asset = folder_asset(tmp_path / "code")
+    asset = asset_at(tmp_path / "code")
 
     def scan(*raws):
         made = Scan.claim(request_scan(asset, dispatch=False).pk)

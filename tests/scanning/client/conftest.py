@@ -18,8 +18,8 @@ from accounts.models import User
 from accounts.tokens.services import issue_token
 from scanning import services
 from scanning.client.views import PROGRAM
+from scanning.inventory import asset_at
 from scanning.models import Asset, Scan
-from scanning.services import folder_asset
 
 SCOPES = ["assets:read", "findings:read", "imports:create", "imports:read", "scans:create", "scans:read"]
 
@@ -83,7 +83,7 @@ def report(*findings: dict[str, Any], tool: str = "linter", **more: Any) -> dict
 @pytest.fixture
 def asset(transactional_db: None, tmp_path: Path) -> Asset:
     (tmp_path / "shop").mkdir()
-    return folder_asset(tmp_path / "shop")
+    return asset_at(tmp_path / "shop")
 
 
 @pytest.fixture

@@ -17,9 +17,10 @@ from scanning import findings
 from scanning.counts import services, triggers
 from scanning.counts.models import StateCount, WeekCount
 from scanning.imports.services import import_report, undo
+from scanning.inventory import asset_at, change_asset
 from scanning.models import Finding, Scan, Severity, Status
 from scanning.reports.base import RawFinding
-from scanning.services import change_asset, folder_asset, request_scan
+from scanning.services import request_scan
 from scanning.triage import services as triage
 from scanning.triage.models import Decision
 from tests.conftest import make_person, put
@@ -89,7 +90,7 @@ def people(db):
 def test_the_counts_are_the_naive_ones_after_every_change(seed, people, tmp_path):
     ana, bea = people
     dice = random.Random(seed)
-    assets = [folder_asset(tmp_path / str(n)) for n in range(3)]
+    assets = [asset_at(tmp_path / str(n)) for n in range(3)]
     naive, imports = Naive(), []
 
     def scan() -> None:
@@ -159,7 +160,7 @@ def test_the_counts_are_the_naive_ones_after_every_change(seed, people, tmp_path
 
 def test_the_year_ends_with_what_is_open_and_adds_up(people, tmp_path):
     ana, _ = people
-    asset = folder_asset(tmp_path)
+    asset = asset_at(tmp_path)
     scanned(asset, 1, 2, 3)
     now = timezone.now()
     old = Finding.objects.order_by("pk")
@@ -181,7 +182,7 @@ def test_everyone_counts_what_they_may_see(people, tmp_path):
     ana, _ = people
     mine, other = (create_unit(name, parent=root_unit()) for name in ("Mine", "Other"))
     for n, unit in enumerate((mine, other)):
-        scanned(folder_asset(tmp_path / str(n), unit=unit), *range(n + 1))
+        scanned(asset_at(tmp_path / str(n), unit=unit), *range(n + 1))
     dev, eve = make_person("Dev"), make_person("Eve")
     assign_role(dev, "developer", unit=mine, reason="test")
     today = timezone.now().date()
@@ -193,7 +194,7 @@ def test_everyone_counts_what_they_may_see(people, tmp_path):
 
 def test_an_asset_that_moves_takes_its_counts_along(people, tmp_path):
     mine, other = (create_unit(name, parent=root_unit()) for name in ("Mine", "Other"))
-    asset = folder_asset(tmp_path, unit=other)
+    asset = asset_at(tmp_path, unit=other)
     scanned(asset, 1)
     dev = make_person("Dev")
     assign_role(dev, "developer", unit=mine, reason="test")
@@ -203,7 +204,7 @@ def test_an_asset_that_moves_takes_its_counts_along(people, tmp_path):
 
 
 def test_what_was_written_past_the_triggers_is_found_and_counted_anew(db, tmp_path):
-    scanned(folder_asset(tmp_path), 1, 2)
+    scanned(asset_at(tmp_path), 1, 2)
     StateCount.objects.update(n=7)
     out = StringIO()
     call_command("recount_findings", stdout=out)
@@ -225,7 +226,7 @@ def test_a_server_without_the_triggers_is_not_ready(client, db):
 @pytest.mark.django_db(transaction=True)
 def test_parallel_writers_neither_wait_nor_lose_a_count(tmp_path):
     """Eight at once decide about and scan the same two assets, in opposite orders, while a ninth folds."""
-    assets = [folder_asset(tmp_path / str(n)) for n in range(2)]
+    assets = [asset_at(tmp_path / str(n)) for n in range(2)]
     for asset in assets:
         scanned(asset, *range(20))
     gate, errors = Barrier(9), list[BaseException]()

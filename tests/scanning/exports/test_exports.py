@@ -20,9 +20,10 @@ from scanning import exports, findings
 from scanning.detail import RATED, TOLD
 from scanning.exports import services
 from scanning.imports.services import import_report
+from scanning.inventory import asset_at
 from scanning.models import Asset, Finding, Scan, Severity, Status
 from scanning.reports.base import RawFinding
-from scanning.services import folder_asset, request_scan
+from scanning.services import request_scan
 from scanning.triage.services import answer, decide
 from tests.conftest import make_person, put
 from tests.scanning.test_detail import LOG4J
@@ -40,7 +41,7 @@ HOSTILE = replace(
 
 @pytest.fixture
 def asset(tmp_path) -> Asset:
-    return folder_asset(tmp_path)
+    return asset_at(tmp_path)
 
 
 def scanned(asset: Asset, *raws: RawFinding) -> None:
@@ -85,7 +86,7 @@ def test_our_own_reader_finds_the_same_findings_in_it_again(found, dev):
 
 def test_and_brings_them_to_another_asset(found, dev, tmp_path):
     (tmp_path / "other").mkdir()
-    other = folder_asset(tmp_path / "other")
+    other = asset_at(tmp_path / "other")
     import_report(other, io.BytesIO(body(ask(dev, "format=sarif"))), by=dev)
     assert kept(other) == kept(found)
 
@@ -107,7 +108,7 @@ def test_what_was_decided_is_suppressed_with_its_reason_and_what_is_fixed_passes
     assert told[str(accepted.uid)]["suppressions"][0]["justification"] == "Not reachable."
     assert (told[str(fixed.uid)]["kind"], told[str(fixed.uid)]["level"]) == ("pass", "none")
     (tmp_path / "other").mkdir()
-    other = folder_asset(tmp_path / "other")
+    other = asset_at(tmp_path / "other")
     diff = import_report(other, io.BytesIO(body(ask(olga, "format=sarif"))), by=olga)
     assert diff.counts()["new"] == 1
 

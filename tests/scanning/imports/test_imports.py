@@ -15,8 +15,8 @@ from accounts.tokens.services import issue_token
 from audit.models import AuditEntry
 from rbac.services import assign_role, create_unit, permissions_of, root_unit
 from scanning.imports.models import Import
+from scanning.inventory import asset_at
 from scanning.models import Asset, Finding, Scan, Severity, Status
-from scanning.services import folder_asset
 from tests.conftest import put
 
 pytestmark = pytest.mark.django_db
@@ -38,7 +38,7 @@ def report(*places: str, severity: str = "HIGH") -> bytes:
 
 @pytest.fixture
 def asset(db: None, tmp_path) -> Asset:
-    return folder_asset(tmp_path)
+    return asset_at(tmp_path)
 
 
 @pytest.fixture

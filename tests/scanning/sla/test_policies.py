@@ -11,8 +11,8 @@ from opssight.kernel.jobs import State
 from rbac.services import assign_role, create_unit, root_unit
 from scanning.deadlines.renewal import renew
 from scanning.imports.services import import_report
+from scanning.inventory import asset_at
 from scanning.models import Finding, Severity, Status
-from scanning.services import folder_asset
 from scanning.sla.models import Renewal, SlaPolicy
 from scanning.sla.services import BUILT_IN, hours_of
 from scanning.triage import services as triage
@@ -112,7 +112,7 @@ def test_others_neither_see_nor_set_what_is_not_theirs(units, client_for):
 def test_a_change_moves_the_deadlines_below_its_unit_and_no_others(units, send, tmp_path):
     _, team, _ = units
     for n, unit in enumerate(units):
-        scanned(folder_asset(tmp_path / str(n), unit=unit), 1)
+        scanned(asset_at(tmp_path / str(n), unit=unit), 1)
     above, here, below = Finding.objects.order_by("pk")
     fixed = Finding.objects.create(
         asset=here.asset, scanner="x", fingerprint="1", rule="r", title="t", severity=Severity.HIGH, path="p",
@@ -140,7 +140,7 @@ def test_a_change_moves_the_deadlines_below_its_unit_and_no_others(units, send, 
 
 
 def test_the_clock_goes_on_from_where_it_began(units, send, tmp_path, olga):
-    asset = folder_asset(tmp_path, unit=units[1])
+    asset = asset_at(tmp_path, unit=units[1])
     scanned(asset, 1, 2)
     long_ago = timezone.now() - timedelta(days=40)
     put(Finding.objects.all(), first_seen_at=long_ago)
@@ -157,7 +157,7 @@ def test_the_clock_goes_on_from_where_it_began(units, send, tmp_path, olga):
 
 def test_an_import_asks_once_and_gives_the_units_deadlines(units, tmp_path, django_assert_max_num_queries):
     SlaPolicy.objects.create(unit=units[1], critical=2, high=3)
-    asset = folder_asset(tmp_path, unit=units[2])
+    asset = asset_at(tmp_path, unit=units[2])
     places = [f"shop.py:{line}" for line in range(1, 301)]
     with django_assert_max_num_queries(60):
         import_report(asset, BytesIO(report(*places)), format="bandit")

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
+from scanning.inventory import asset_at
 from scanning.models import Finding, Scan, ScanState
 from scanning.scanners import osv, osv_server
 from scanning.scanners.base import NotReady, registry
 from scanning.scanners.osv_server import is_affected
 from scanning.scanners.run import has_loopback, without_network
-from scanning.services import folder_asset, request_scan, run_scan
+from scanning.services import request_scan, run_scan
 from scanning.tools.services import tool
 
 
@@ -126,7 +127,7 @@ def test_a_broken_zip_changes_nothing_and_says_so(mirror, harm):
 
 
 def scanned(root: Path) -> Scan:
-    scan = request_scan(folder_asset(root), scanner="pip-audit", dispatch=False)
+    scan = request_scan(asset_at(root), scanner="pip-audit", dispatch=False)
     run_scan(scan.pk)
     scan.refresh_from_db()
     return scan

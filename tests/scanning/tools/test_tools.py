@@ -12,8 +12,9 @@ from django.test import Client
 from accounts.tokens.services import issue_token
 from audit.models import AuditEntry
 from opssight.kernel.jobs import LEASE, requeue_overdue
+from scanning.inventory import asset_at
 from scanning.scanners import toolbox, vendors
-from scanning.services import folder_asset, request_scan, run_scan
+from scanning.services import request_scan, run_scan
 from scanning.tools import services
 from scanning.tools.models import Installation
 from tests.conftest import make_person
@@ -180,7 +181,7 @@ def test_who_may_look_and_who_may_install(client_for, uv, dev, adam, eve):
 
 
 def test_the_page_tells_the_last_run_and_where_a_program_is_from(officer, home, tmp_path):
-    run_scan(request_scan(folder_asset(tmp_path), dispatch=False).pk)
+    run_scan(request_scan(asset_at(tmp_path), dispatch=False).pk)
     assert "Not installed" in row(officer, "bandit").partition("Last")[0]
     assert "/scans/" in row(officer, "bandit")
     (tmp_path / "bin" / "trivy").write_text("#!/bin/sh\necho 'Version: 0.59.1'\n")

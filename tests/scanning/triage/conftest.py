@@ -1,9 +1,10 @@
 import pytest
 
 from scanning import findings
+from scanning.inventory import asset_at
 from scanning.models import Asset, Finding, Scan, Severity
 from scanning.scanners.base import RawFinding
-from scanning.services import folder_asset, request_scan
+from scanning.services import request_scan
 
 WHY = "The service is not reachable from outside."
 
@@ -21,7 +22,7 @@ def scanned(asset: Asset, *lines: int) -> Scan:
 
 @pytest.fixture
 def asset(db: None, tmp_path) -> Asset:
-    return folder_asset(tmp_path)
+    return asset_at(tmp_path)
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from django.utils import timezone
 
 from audit.models import AuditEntry
 from rbac.services import assign_role, create_unit, root_unit
+from scanning.inventory import asset_at
 from scanning.models import Finding
-from scanning.services import folder_asset
 from scanning.triage import bulk, undo
 from scanning.triage.models import BulkAction, BulkChange, Decision
 from tests.conftest import make_person, put
@@ -211,7 +211,7 @@ def test_of_others_findings_nothing_is_changed_and_nothing_told(post, three, ana
     found = []
     for unit in (here, seen, hidden):
         (tmp_path / unit.name).mkdir()
-        scanned(folder_asset(tmp_path / unit.name, unit=unit), 1)
+        scanned(asset_at(tmp_path / unit.name, unit=unit), 1)
         found.append(Finding.objects.get(asset__unit=unit))
     ida = make_person("Ida")
     assign_role(ida, "analyst", unit=here, reason="x")

@@ -9,8 +9,8 @@ from django.utils import timezone
 
 from audit.models import AuditEntry
 from rbac.services import assign_role, create_unit, root_unit
+from scanning.inventory import asset_at
 from scanning.models import Finding, Status
-from scanning.services import folder_asset
 from scanning.triage import services
 from scanning.triage.models import Decision
 from tests.conftest import make_person, put
@@ -95,7 +95,7 @@ def test_work_needs_no_reason_and_the_unknown_is_refused_by_name(decide, finding
 def test_a_duplicate_is_one_of_another_in_the_same_asset(decide, finding, tmp_path):
     other = Finding.objects.get(line=2)
     (tmp_path / "elsewhere").mkdir()
-    scanned(folder_asset(tmp_path / "elsewhere"), 1)
+    scanned(asset_at(tmp_path / "elsewhere"), 1)
     stranger = Finding.objects.exclude(asset=finding.asset).get()
     for wrong in (finding, stranger):
         assert decide("duplicate", reason=WHY, original=str(wrong.uid)).status_code == 400

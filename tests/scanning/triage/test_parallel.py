@@ -9,8 +9,8 @@ from audit.models import AuditEntry
 from rbac import role_book
 from rbac.models import Role
 from rbac.roles import BUILTIN
+from scanning.inventory import asset_at
 from scanning.models import Finding
-from scanning.services import folder_asset
 from scanning.triage.models import BulkAction, Decision, Tag
 from tests.conftest import make_person
 from tests.rbac.test_turns import at_once, sent, statuses
@@ -36,7 +36,7 @@ def clients(client_for: Any) -> list[Any]:
 
 @pytest.fixture
 def asset(tmp_path: Any) -> Any:
-    asset = folder_asset(tmp_path)
+    asset = asset_at(tmp_path)
     scanned(asset, *range(1, HOW_MANY + 1))
     return asset
 

@@ -9,8 +9,8 @@ from opssight.kernel.actor import acting, command
 from opssight.kernel.database import migrate_embedded
 from scanning import reports
 from scanning.imports import services
+from scanning.inventory import asset_at
 from scanning.models import Asset
-from scanning.services import folder_asset
 
 USAGE, FAILED = 2, 3
 
@@ -53,7 +53,7 @@ def _asset(named: str) -> Asset:
         return asset
     if not Path(named).is_dir():
         raise CommandError(f"--asset: {named} is neither the uid of an asset nor a folder.", returncode=USAGE)
-    return folder_asset(named)
+    return asset_at(named)
 
 
 def _is_uid(text: str) -> bool:
