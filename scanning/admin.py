@@ -6,12 +6,10 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from opssight.kernel.access import decide
-from opssight.kernel.admin import GuardedAdmin
+from opssight.kernel.admin import GuardedAdmin, ServedAdmin
 from rbac.admin import GrantAdmin
 from scanning import inventory, services
 from scanning.models import Asset, AssetGroupGrant, AssetUserGrant, Finding, Scan
-from scanning.sources.base import BadTarget
-from scanning.sources.checkout import check_asset
 
 
 class AssetForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
@@ -25,18 +23,9 @@ class AssetForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable
         model = Asset
         fields = ["name", "kind", "location", "unit", "is_active", "branch", "username"]
 
-    def _post_clean(self) -> None:
-        super()._post_clean()  # type: ignore[misc]  # Django's own hook, which its stubs leave out
-        if self.errors:
-            return
-        try:
-            check_asset(self.instance)
-        except BadTarget as error:
-            self.add_error(None, str(error))
-
 
 @admin.register(Asset)
-class AssetAdmin(GuardedAdmin):
+class AssetAdmin(ServedAdmin):
     resource = "assets"
     task = "Code and findings"
     verbs = {"view": "read", "add": "create", "change": "update"}
@@ -58,7 +47,7 @@ class AssetAdmin(GuardedAdmin):
         return ["kind"] if obj is not None else []
 
     def save_model(self, request: HttpRequest, obj: Asset, form: Any, change: bool) -> None:
-        inventory.save_asset(obj, secret=form.cleaned_data["secret"] or None)
+        inventory.save_asset(obj, secret=form.cleaned_data["secret"] or None, by=request.user)
 
     def has_scan_permission(self, request: HttpRequest) -> bool:
         return decide(request.user, "scans:create").allowed

@@ -3,19 +3,19 @@
 from typing import Any
 
 import django_filters
+from django.conf import settings
 from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
 from rest_framework.decorators import action
-from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from opssight.kernel.access import check
 from opssight.kernel.rest.bulk import BulkAnswer, BulkRequest, each
 from opssight.kernel.rest.filters import ChoiceIn, FilterSet, UidFilter, choices
+from opssight.kernel.rest.parsers import file_parser
 from opssight.kernel.rest.serializers import StrictModelSerializer, StrictSerializer, Text
 from opssight.kernel.rest.views import List, Resource, Retrieve, Update
 from rbac.models import Unit
@@ -123,7 +123,7 @@ class AssetViewSet(Resource, List, Retrieve, Update):
     def _create(self, data: Any, request: Request, *, dry_run: bool) -> Asset:
         asked = self.get_serializer(data=data)
         asked.is_valid(raise_exception=True)
-        return inventory.create_asset(**asked.validated_data)
+        return inventory.create_asset(**asked.validated_data, by=request.user)
 
     @extend_schema(responses=AssetCoverageSerializer(many=True))
     @action(detail=False, methods=["get"])
@@ -137,7 +137,7 @@ class AssetViewSet(Resource, List, Retrieve, Update):
         return self.get_paginated_response(AssetCoverageSerializer(told, many=True).data)
 
     @extend_schema(request={"multipart/form-data": NewUpload}, responses=AssetSerializer)
-    @action(detail=True, methods=["post"], parser_classes=[MultiPartParser])
+    @action(detail=True, methods=["post"], parser_classes=[file_parser(lambda: settings.UPLOAD_MAX * 1_000_000)])
     def upload(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """What the archive or container image is from now on. Findings stay what they are."""
         asset = self.get_object()
@@ -167,9 +167,8 @@ class AssetViewSet(Resource, List, Retrieve, Update):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def perform_update(self, serializer: Any) -> None:
-        if "unit" in serializer.validated_data:
-            check(self.request.user, "assets:create")
-        serializer.instance = inventory.change_asset(serializer.instance, **serializer.validated_data)
+        given = serializer.validated_data
+        serializer.instance = inventory.change_asset(serializer.instance, **given, by=self.request.user)
 
     @classmethod
     def permission_for(cls, action: str) -> str:

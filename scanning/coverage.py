@@ -8,13 +8,14 @@ from typing import Any
 
 from django.db.models import Exists, OuterRef, Q
 
-from scanning.models import FRESH_FOR, Asset, AssetQuerySet, RetiredTool, Scan, ScanQuerySet, ScanState
+from scanning.models import Asset, AssetQuerySet, RetiredTool, Scan, ScanQuerySet, ScanState, stands_as
 from scanning.scanners import base
 
 STATES = {
     "running": "A run waits or goes on; how it stood before is not shown.",
     "clean": "Read completely, and nothing was found.",
     "findings": "Read completely, with findings.",
+    "scope_unknown": "A report names no finding, and not what was read.",
     "partly": "A part could not be read, so nothing is known of that.",
     "failed": "The run failed or took too long.",
     "not_installed": "The tool was not there.",
@@ -22,12 +23,6 @@ STATES = {
     "never": "No run has ended yet.",
     "not_used": "Somebody said, with a reason, that the asset does without it.",
     "does_not_fit": "The tool finds nothing to read there.",
-}
-_ENDINGS = {
-    ScanState.COMPLETED_WITH_ERRORS: "partly",
-    ScanState.FAILED: "failed",
-    ScanState.TIMED_OUT: "failed",
-    ScanState.NOT_INSTALLED: "not_installed",
 }
 
 
@@ -60,7 +55,7 @@ def matrix(assets: Sequence[Asset], runs: ScanQuerySet, *, at: datetime) -> list
     for asset, scanner in unfit.distinct():
         found[asset, scanner] = Cell(scanner, "does_not_fit")
     for run in runs.newest_ended(at=at, assets=ids):
-        found[run.asset_id, run.scanner] = Cell(run.scanner, _state(run), run)
+        found[run.asset_id, run.scanner] = Cell(run.scanner, run.stands_as, run)
     for run in runs.unfinished().filter(asset__in=ids):
         found[run.asset_id, run.scanner] = Cell(run.scanner, "running", run)
     for tool in RetiredTool.objects.filter(asset__in=ids):
@@ -81,23 +76,14 @@ def standing_as(
     retired = RetiredTool.objects.filter(asset=OuterRef("pk"))
     going = mine.unfinished().exclude(Exists(RetiredTool.objects.filter(**same)))
     newest = mine.newest_ended(at=at).exclude(Exists(runs.unfinished().filter(**same)))
-    read, fresh = Q(state=ScanState.COMPLETED), Q(finished_at__gte=at - FRESH_FOR)
-    told = Q(files_read__gt=0) | ~Q(trigger=Scan.Trigger.IMPORT)
-    clean = Q(new=0, same=0, reopened=0) & told
-    wanted: dict[str, Any] = {
+    others: dict[str, Any] = {
         "running": Exists(going),
-        "clean": Exists(newest.filter(read & fresh & clean)),
-        "findings": Exists(newest.filter(read & fresh & ~clean)),
-        "stale": Exists(newest.filter(read & ~fresh)),
         "not_used": Exists(retired.filter(scanner__in=among) if among else retired),
         "never": _has_never(among, runs),
     }
-    for state in ("partly", "failed", "not_installed"):
-        endings = [ending for ending, told in _ENDINGS.items() if told == state]
-        wanted[state] = Exists(newest.filter(state__in=endings))
     found = Q()
     for state in states:
-        found |= Q(wanted[state])
+        found |= Q(others[state] if state in others else Exists(newest.filter(stands_as(state, at=at))))
     return assets.filter(found)
 
 
@@ -116,9 +102,3 @@ def _has_never(among: Sequence[str], runs: ScanQuerySet) -> Q:
 def _cell(asset: Asset, scanner: str, found: dict[tuple[int, str], Cell]) -> Cell:
     fits = scanner in base.tools_for(asset.kind)
     return found.get((asset.pk, scanner)) or Cell(scanner, "never" if fits else "does_not_fit")
-
-
-def _state(run: Any) -> str:
-    if run.is_stale and run.state == ScanState.COMPLETED:
-        return "stale"
-    return _ENDINGS.get(run.state) or ("clean" if run.is_clean else "findings")

@@ -13,7 +13,7 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any, NamedTuple, Self, TypeVar
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from opssight.kernel.events import bulk_record, bulk_write
@@ -95,6 +95,14 @@ def fingerprints(scanner: str, found: Iterable[RawFinding]) -> Iterator[tuple[st
     yield from marked.items()
 
 
+def hold(scan: Scan) -> None:
+    """Lock all that the tool has found on the asset, in the order in which bulk actions lock: who goes over findings in
+    another order, or twice, would else wait for one that waits for them."""
+    if connection.features.has_select_for_update:
+        rows = Finding.objects.filter(asset=scan.asset, scanner=scan.scanner).select_for_update().order_by("pk")
+        list(rows.values_list("pk", flat=True))
+
+
 @transaction.atomic
 def record(scan: Scan, found: Iterable[RawFinding]) -> Tally:
     """Store what one part of a scan reported. Running it twice for the same scan changes nothing.
@@ -102,8 +110,11 @@ def record(scan: Scan, found: Iterable[RawFinding]) -> Tally:
     What the tool was told to leave (`suppressed`) raises nothing and changes nothing; being there, it is not gone.
     """
     now, tally, hours = timezone.now(), Tally(), hours_of(scan.asset.unit_id)
-    marked = fingerprints(scan.scanner, found)
-    while batch := dict(islice(marked, BATCH)):
+    marked = list(fingerprints(scan.scanner, found))
+    if len(marked) > BATCH:
+        hold(scan)
+    rest = iter(marked)
+    while batch := dict(islice(rest, BATCH)):
         # Locked, in the order in which bulk actions lock: what somebody decides meanwhile comes before or after, whole.
         found_before = Finding.objects.filter(asset=scan.asset, scanner=scan.scanner, fingerprint__in=batch)
         known = {finding.fingerprint: finding for finding in found_before.select_for_update().order_by("pk")}

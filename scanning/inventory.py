@@ -91,24 +91,28 @@ def units_for_new_assets(user: Any) -> QuerySet[Unit]:
 
 
 @transaction.atomic
-def create_asset(*, secret: str = "", **values: Any) -> Asset:
+def create_asset(*, secret: str = "", by: Any = None, **values: Any) -> Asset:
     """Something to scan. AssetExists where name or location is taken in the unit; UnknownPlace where it can't be."""
-    return save_asset(Asset(**values), secret=secret)
+    return save_asset(Asset(**values), secret=secret, by=by)
 
 
 @transaction.atomic
-def change_asset(asset: Asset, *, secret: str | None = None, **values: Any) -> Asset:
+def change_asset(asset: Asset, *, secret: str | None = None, by: Any = None, **values: Any) -> Asset:
     """`secret` replaces the one that is kept; "" takes it away."""
     if values.get("kind", asset.kind) != asset.kind:
         raise UnknownPlace("kind can't be changed: findings are about what it was. Make another asset.", field="kind")
     for name, value in values.items():
         setattr(asset, name, value)
-    return save_asset(asset, secret=secret)
+    return save_asset(asset, secret=secret, by=by)
 
 
-def save_asset(asset: Asset, *, secret: str | None) -> Asset:
-    """A secret belongs to one address: another address takes it away, unless it is given again."""
+def save_asset(asset: Asset, *, secret: str | None, by: Any) -> Asset:
+    """A secret belongs to one address: another address takes it away, unless it is given again. Whoever moves an asset
+    to another unit must be allowed to create it there."""
     before = Asset.objects.filter(pk=asset.pk).first() if asset.pk else None
+    if by is not None:
+        is_moved = before is None or before.unit_id != asset.unit_id
+        check(by, "assets:create" if is_moved else "assets:update", asset)
     if secret:
         if "\n" in secret.strip() and not asset.location.startswith("ssh://"):
             raise UnknownPlace("A password or token is one line; only a private key for ssh has more.", field="secret")

@@ -12,11 +12,11 @@ from decimal import ROUND_FLOOR, Decimal
 from itertools import chain
 from typing import Any, NamedTuple, Self
 
-from django.db.models import Count, F, Q
+from django.db.models import BooleanField, Count, ExpressionWrapper, F, Q
 
 from opssight.kernel.access import decide
 from rbac.models import Unit
-from scanning.models import FRESH_FOR, Asset, Finding, FindingQuerySet, Scan, ScanState, Severity, Status
+from scanning.models import Asset, Finding, FindingQuerySet, Scan, Severity, Status, stands_as
 
 LEFT_OUT = ("no_deadline", "accepted", "false_positive", "duplicate", "inactive")
 
@@ -122,8 +122,10 @@ def _known(user: Any, until: datetime) -> Known | None:
         return None
     assets = set(Asset.objects.active().permitted(user, "assets:read").values_list("pk", flat=True))
     runs = Scan.objects.permitted(user, "scans:read").newest_ended(at=until)
+    says_how = stands_as("clean", at=until) | stands_as("findings", at=until)
     told: dict[int, bool] = {}
-    for asset, state, ended in runs.values_list("asset", "state", "finished_at"):
-        is_known = state == ScanState.COMPLETED and ended is not None and ended >= until - FRESH_FOR
+    for asset, is_known in runs.annotate(says=ExpressionWrapper(says_how, output_field=BooleanField())).values_list(
+        "asset", "says"
+    ):
         told[asset] = told.get(asset, True) and is_known
     return Known(len(assets), sum(not told.get(asset, False) for asset in assets))

@@ -7,11 +7,11 @@ from django.urls import reverse
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
 from rest_framework.decorators import action
-from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from opssight.kernel.rest.filters import FilterSet, UidFilter
+from opssight.kernel.rest.parsers import file_parser
 from opssight.kernel.rest.serializers import StrictModelSerializer, StrictSerializer
 from opssight.kernel.rest.views import List, Resource, Retrieve
 from scanning import reports
@@ -19,6 +19,7 @@ from scanning.imports import services
 from scanning.imports.models import Import
 from scanning.imports.services import COUNTS
 from scanning.models import Asset, Scan, Severity
+from scanning.reports.base import MAX_BYTES
 
 
 class ImportSerializer(StrictModelSerializer):
@@ -108,7 +109,7 @@ class ImportViewSet(Resource, List, Retrieve):
     queryset = Import.objects.annotate(asset_uid=F("asset__uid"), **{name: Sum(f"scans__{name}") for name in COUNTS})
     serializer_class = ImportSerializer
     filterset_class = ImportFilter
-    parser_classes = [MultiPartParser]
+    parser_classes = [file_parser(lambda: MAX_BYTES)]
 
     def get_serializer_class(self) -> type[ImportSerializer]:
         return OneImport if self.action == "retrieve" else ImportSerializer

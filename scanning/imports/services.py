@@ -153,7 +153,8 @@ def digest_of(file: BinaryIO) -> str:
 
 def _take(row: Import, runs: Iterable[reports.Run]) -> list[Scan]:
     # One at a time for an asset: two reports at once would each call the other's findings gone.
-    Asset.objects.select_for_update().get(pk=row.asset_id)
+    # No key lock, since decisions about its findings name the asset too, and must not wait for all of an import.
+    Asset.objects.select_for_update(no_key=True).get(pk=row.asset_id)
     row.save()
     scans = [_record(row, run) for run in runs]
     row.scans.set(scans)
@@ -167,6 +168,7 @@ def _record(row: Import, run: reports.Run) -> Scan:
         asset=row.asset, scanner=run.tool[:32], scanner_version=run.version[:32], trigger=Scan.Trigger.IMPORT,
         requested_by=row.imported_by, state=ScanState.RUNNING, started_at=now,
     )  # fmt: skip
+    findings.hold(scan)
     tally = findings.record(scan, run.findings)
     before, fixed = tally.before, 0
     errors = [f"{file}: {reason}" for file, reason in run.errors.items()]
@@ -225,7 +227,7 @@ def undo(row: Import, *, by: Any = None) -> Undone:
     """
     if by is not None:
         check(by, "imports:undo", row)
-    Asset.objects.select_for_update().get(pk=row.asset_id)
+    Asset.objects.select_for_update(no_key=True).get(pk=row.asset_id)
     row.refresh_from_db()
     if row.undone_at is not None:
         raise NotUndone(f"This import was undone on {row.undone_at:%Y-%m-%d %H:%M} UTC.")
@@ -245,9 +247,14 @@ def undo(row: Import, *, by: Any = None) -> Undone:
 def _restore(row: Import, scans: list[Scan]) -> tuple[int, int]:
     restored, kept, hours = 0, 0, hours_of(row.asset.unit_id)
     ids = {scan.pk for scan in scans}
-    changes = row.changes.select_related("finding").order_by("pk")
+    changes = row.changes.order_by("finding_id", "pk")
     for start in range(0, changes.count(), BATCH):
         batch = list(changes[start : start + BATCH])
+        keys = {change.finding_id for change in batch}
+        locked = Finding.objects.select_for_update(of=("self",)).filter(pk__in=keys).order_by("pk")
+        found = {finding.pk: finding for finding in locked}
+        for change in batch:
+            change.finding = found[change.finding_id]
         told = [change for change in batch if _is_ours(change)]
         for change in told:
             finding = change.finding
@@ -296,7 +303,7 @@ def _withdraw(scans: list[Scan]) -> tuple[int, int]:
     """Findings that these scans alone have seen and nobody has decided on go; the others stay."""
     raised = Finding.objects.filter(first_scan__in=scans)
     alone, withdrawn = raised.filter(last_scan__in=scans, status=Status.OPEN), 0
-    while batch := list(alone.order_by("pk")[:BATCH]):
+    while batch := list(alone.select_for_update(of=("self",)).order_by("pk")[:BATCH]):
         waiting = Decision.objects.waiting().filter(finding__in=batch).select_related("finding", "decided_by")
         triage.close(list(waiting), "The import that brought the finding was undone.")
         with bulk_write():

@@ -34,6 +34,37 @@ class ScanState(models.TextChoices):
     def failures(cls) -> list[str]:
         return [cls.FAILED, cls.TIMED_OUT, cls.NOT_INSTALLED]
 
+    @classmethod
+    def silent(cls) -> list[str]:
+        """Endings that say nothing of the asset, not even that a tool is in use there."""
+        return [cls.DOES_NOT_FIT, cls.UNDONE]
+
+
+# How an asset stands by one tool where its newest run did not read all of it.
+ENDINGS = {
+    ScanState.COMPLETED_WITH_ERRORS: "partly",
+    ScanState.FAILED: "failed",
+    ScanState.TIMED_OUT: "failed",
+    ScanState.NOT_INSTALLED: "not_installed",
+}
+
+
+def stands_as(word: str, *, at: datetime) -> models.Q:
+    """Which ended runs stand as `word` at that moment: in rows what `Scan.stands_as` says of one now."""
+    read = models.Q(state=ScanState.COMPLETED)
+    fresh, nothing = models.Q(finished_at__gte=at - FRESH_FOR), models.Q(new=0, same=0, reopened=0)
+    untold = models.Q(trigger=Scan.Trigger.IMPORT, files_read=0)
+    match word:
+        case "clean":
+            return read & fresh & nothing & ~untold
+        case "scope_unknown":
+            return read & fresh & nothing & untold
+        case "findings":
+            return read & fresh & ~nothing
+        case "stale":
+            return read & ~fresh
+    return models.Q(state__in=[ending for ending, told in ENDINGS.items() if told == word])
+
 
 # The tools that an asset has runs of, found by jumps along the index scan_latest, and of each the newest run that
 # ended: a few steps for each pair, however many runs there are. A run that found nothing to read says nothing, and
@@ -49,7 +80,7 @@ WITH RECURSIVE pair (asset_id, scanner) AS (
 SELECT (
   SELECT s.id FROM scanning_scan s
   WHERE s.asset_id = p.asset_id AND s.scanner = p.scanner AND s.finished_at <= %s
-    AND s.state NOT IN ('queued', 'running', 'does_not_fit', 'undone')
+    AND s.state NOT IN ('queued', 'running', {silent})
   ORDER BY s.id DESC LIMIT 1
 )
 FROM pair p WHERE p.scanner IS NOT NULL AND NOT EXISTS (
@@ -63,7 +94,7 @@ class ScanQuerySet(GuardedQuerySet["Scan"]):
     def standing(self) -> Self:
         """All but those that found nothing to read, whose import was taken back, or whose tool is retired."""
         retired = RetiredTool.objects.filter(asset=models.OuterRef("asset"), scanner=models.OuterRef("scanner"))
-        return self.exclude(state__in=[ScanState.DOES_NOT_FIT, ScanState.UNDONE]).exclude(models.Exists(retired))
+        return self.exclude(state__in=ScanState.silent()).exclude(models.Exists(retired))
 
     def newest_ended(self, *, at: datetime, assets: Iterable[int] | None = None) -> Self:
         """Of each tool on each asset (or on those with these ids) the newest run that ended by `at`, and in
@@ -72,7 +103,9 @@ class ScanQuerySet(GuardedQuerySet["Scan"]):
         ids = "" if assets is None else ",".join(str(int(pk)) for pk in assets) or "NULL"
         narrowed = f"WHERE a.id IN ({ids})" if ids else ""
         moment = connection.ops.adapt_datetimefield_value(at)
-        newest = RawSQL(NEWEST_ENDED.format(narrowed=narrowed), [moment, moment])  # noqa: S611  (nothing but numbers)
+        silent = ", ".join(f"'{state}'" for state in ScanState.silent())
+        query = NEWEST_ENDED.format(narrowed=narrowed, silent=silent)
+        newest = RawSQL(query, [moment, moment])  # noqa: S611  (nothing but numbers and our own words)
         same = Scan.objects.filter(asset=models.OuterRef("asset"), scanner=models.OuterRef("scanner"))
         completed = same.filter(state=ScanState.COMPLETED, finished_at__lte=at).order_by("-id")
         return self.filter(pk__in=newest).annotate(completed_at=models.Subquery(completed.values("finished_at")[:1]))
@@ -154,8 +187,24 @@ class Scan(Job):
     def is_clean(self) -> bool:
         """Completed without an error and without a finding; nothing else is ever called clean. An import is the word of
         another machine: one that does not tell what was read is not."""
-        told = self.files_read > 0 or self.trigger != self.Trigger.IMPORT
-        return self.state == ScanState.COMPLETED and self.total == 0 and told
+        return self.state == ScanState.COMPLETED and self.total == 0 and self.tells_scope
+
+    @property
+    def tells_scope(self) -> bool:
+        """Not where a report names no finding, and not what was read: then nothing was found nobody knows where."""
+        return self.total > 0 or self.files_read > 0 or self.trigger != self.Trigger.IMPORT
+
+    @property
+    def stands_as(self) -> str:
+        """One word for how the asset stands by this ended run: clean, findings, scope_unknown, stale, partly, failed,
+        not_installed."""
+        if self.state != ScanState.COMPLETED:
+            return ENDINGS[ScanState(self.state)]
+        if self.is_stale:
+            return "stale"
+        if self.total:
+            return "findings"
+        return "clean" if self.tells_scope else "scope_unknown"
 
     @property
     def is_stale(self) -> bool:
@@ -165,8 +214,8 @@ class Scan(Job):
 
     @property
     def is_known(self) -> bool:
-        """Whether it says how the asset is: not where it goes on, failed, missed files or is too old."""
-        return self.state == ScanState.COMPLETED and not self.is_stale
+        """Whether it says how the asset is: not where it goes on, failed, missed files, is stale or tells no scope."""
+        return self.state == ScanState.COMPLETED and not self.is_stale and self.tells_scope
 
     @property
     def trouble(self) -> int:
@@ -175,7 +224,7 @@ class Scan(Job):
             return 4
         if self.state == ScanState.COMPLETED_WITH_ERRORS:
             return 3
-        return 2 if self.is_stale else int(self.total > 0)
+        return 2 if self.is_stale or not self.tells_scope else int(self.total > 0)
 
     @property
     def duration(self) -> timedelta | None:

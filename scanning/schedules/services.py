@@ -40,7 +40,10 @@ def save_schedule(row: Schedule, *, by: Any, at: datetime | None = None) -> Sche
         row.made_by = by
     row.full_clean(exclude=["next_at"])
     row.next_at = row.after(at or timezone.now())
-    row.save()
+    if row._state.adding:
+        row.save()
+    else:  # when it ran last is for the runs to say, of which one may be under way
+        row.save(update_fields={field.name for field in row._meta.concrete_fields} - {"id", "last_at"})
     return row
 
 
@@ -54,19 +57,19 @@ def run_due(at: datetime | None = None) -> int:
     at, done = at or timezone.now(), 0
     for row in Schedule.objects.due(at=at).select_related("asset").order_by("next_at", "pk"):
         try:
-            done += _run(row, at)
+            # Worked out before: looking through a folder takes longer than anybody should wait for a row.
+            done += _run(row, at, retired.without(row.asset, [row.scanner] if row.scanner else fitting(row.asset)))
         except Exception:  # one that can't be worked off must not stop the others; it is tried again
             log.exception("schedule %s", row.pk)
     return done
 
 
 @transaction.atomic
-def _run(row: Schedule, at: datetime) -> int:
+def _run(row: Schedule, at: datetime, names: list[str]) -> int:
     """Taken by whoever moves `next_at` first; with its scans, or not at all."""
     mine = Schedule.objects.filter(pk=row.pk, next_at=row.next_at, is_active=True)
     if not mine.update(next_at=row.after(at), last_at=at):
         return 0
-    names = retired.without(row.asset, [row.scanner] if row.scanner else fitting(row.asset))
     if names:  # nobody asks here for a tool that somebody retired
         request_scans(row.asset, scanners=names, trigger=Scan.Trigger.SCHEDULE)
     return 1

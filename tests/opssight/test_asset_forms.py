@@ -245,3 +245,27 @@ def test_schedules_follow_the_rights_on_their_asset(officer, dev, client_for):
     assert client_for(dev).get(f"/assets/{hidden.uid}/schedules/new").status_code == 403
     assert "New schedule" not in text(client_for(dev).get(f"/assets/{hidden.uid}"))
     assert Schedule.objects.get().is_active
+
+
+def test_no_door_makes_or_moves_an_asset_where_one_may_not(client_for):
+    """Officer of a team, who sees all of the organisation: forms, API and admin alike."""
+    here, there = create_unit("Here", parent=root_unit()), create_unit("There", parent=root_unit())
+    person = make_person("Tea", "auditor")
+    for role in ("officer", "administrator"):
+        assign_role(person, role, unit=here, reason="test")
+    mine, client = Asset.objects.create(name="mine", location="/srv/mine", unit=here), client_for(person, step_up=True)
+    api = f"/api/v1/assets/{mine.uid}"
+    moved = {"unit": str(there.uid)}
+    made = {"name": "new", "location": "/srv/new", **moved}
+    assert client.post("/assets/new", made).status_code == 400
+    assert (
+        client.post(f"/assets/{mine.uid}/change", {"name": "mine", "location": "/srv/mine", **moved}).status_code == 400
+    )
+    assert client.post("/api/v1/assets", made, content_type="application/json").status_code == 400
+    tag = client.get(api)["ETag"]
+    answer = client.patch(api, moved, content_type="application/json", headers={"if-match": tag})
+    assert answer.status_code == 400
+    row = {"name": "x", "kind": "folder", "location": "/srv/x", "unit": there.pk, "is_active": "on"}
+    for address in ("/admin/scanning/asset/add/", f"/admin/scanning/asset/{mine.pk}/change/"):
+        assert client.post(address, row).status_code == 403
+    assert list(Asset.objects.values_list("name", "unit")) == [("mine", here.pk)]

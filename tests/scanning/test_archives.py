@@ -60,8 +60,8 @@ def special(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
     return entry
 
 
-def archive_asset(kind: str = "archive", **more) -> Asset:
-    return inventory.create_asset(name="shop", kind=kind, unit=root_unit(), location="", **more)
+def archive_asset(kind: str = "archive", name: str = "shop", **more) -> Asset:
+    return inventory.create_asset(name=name, kind=kind, unit=root_unit(), location="", **more)
 
 
 def sent(api, asset: Asset, content: bytes, name: str = "shop.zip"):
@@ -218,6 +218,8 @@ def test_what_is_no_archive_is_refused_at_the_door_and_not_kept(olga, client_for
 def test_too_large_an_upload_is_refused_and_not_kept(olga, client_for, settings):
     settings.UPLOAD_MAX = 1
     answer = sent(client_for(olga, step_up=True), archive_asset(), zipped({"x": os.urandom(1_200_000)}))
+    assert (answer.status_code, "more than 1 MB" in answer.json()["detail"]) == (413, True)
+    answer = sent(client_for(olga, step_up=True), archive_asset(name="other"), zipped({"x": os.urandom(1_050_000)}))
     assert (answer.status_code, "OPSSIGHT_UPLOAD_MAX" in answer.json()["detail"]) == (400, True)
     assert not kept()
 

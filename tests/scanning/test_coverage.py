@@ -36,6 +36,7 @@ def states(api, **query) -> dict[str, dict[str, str]]:
         (ScanState.RUNNING, {}, "running"),
         (ScanState.QUEUED, {}, "running"),
         (ScanState.DOES_NOT_FIT, {}, "does_not_fit"),
+        (ScanState.COMPLETED, {"trigger": "import"}, "scope_unknown"),
         (ScanState.UNDONE, {"trigger": "import"}, "never"),
         (None, {}, "never"),
     ],
@@ -47,7 +48,10 @@ def test_each_state_is_told_as_what_it_is(olga, client_for, state, more, told):
     found = states(client)["shop"]
     assert (found["bandit"], found["checkov"]) == (told, "never")
     shown = text(client.get("/coverage")).rpartition("Imported")[2]
-    words = {"clean": "Clean", "partly": "With errors", "not_installed": "Not installed", "never": "Never run"}
+    words = {
+        "clean": "Clean", "partly": "With errors", "not_installed": "Not installed", "never": "Never run",
+        "scope_unknown": "Scope not told",
+    }  # fmt: skip
     assert words.get(told, told.replace("_", " ").capitalize()) in shown
     assert ("Clean" in shown) == (told == "clean")
 

@@ -76,13 +76,15 @@ _ENDINGS = {
     ScanState.FAILED: ("failed", "Run failed"),
     ScanState.TIMED_OUT: ("failed", "Timed out"),
     ScanState.NOT_INSTALLED: ("notinst", "Not installed"),
-    ScanState.DOES_NOT_FIT: ("unknown", "Nothing to read"),
+    ScanState.DOES_NOT_FIT: ("notappl", "Nothing to read"),
     ScanState.UNDONE: ("undone", "Undone"),
 }
 
 
 def _ending(scan: Scan) -> tuple[str, str]:
     """Green is kept for a complete run without findings; one with findings is a plain check."""
+    if scan.state == ScanState.COMPLETED and not scan.tells_scope:
+        return COVERAGE["scope_unknown"]
     return ("clean", "Clean") if scan.is_clean else _ENDINGS[ScanState(scan.state)]
 
 
@@ -95,7 +97,7 @@ def scan_state(scan: Scan, css: str = "st") -> SafeString:
 @register.filter
 def tells(scan: Scan) -> bool:
     """Whether its numbers say something: a run that waits or ended early found neither nothing nor anything."""
-    if scan.state in (ScanState.UNDONE, ScanState.DOES_NOT_FIT):
+    if scan.state in ScanState.silent():
         return False
     return scan.state not in (ScanState.QUEUED, *ScanState.failures()) or scan.total > 0
 
@@ -118,6 +120,7 @@ COVERAGE = {
     "running": ("live", "Running"),
     "clean": ("clean", "Clean"),
     "findings": ("done", "Findings"),
+    "scope_unknown": ("unknown", "Scope not told"),
     "partly": ("partly", "With errors"),
     "failed": ("failed", "Failed"),
     "not_installed": ("notinst", "Not installed"),

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_http_methods
 from opssight.kernel.access import check
 from opssight.kernel.errors import Refusal
 from opssight.kernel.guards import guarded
+from opssight.kernel.rest.parsers import is_longer
 from opssight.kernel.validation import StrictForm, some_lines
 from scanning import inventory
 from scanning.models import Asset
@@ -31,7 +32,6 @@ PLACES = {
     Asset.Kind.ARCHIVE: ("File on the server", "The whole path of a zip or tar. Leave it empty to upload one."),
     Asset.Kind.IMAGE: ("File on the server", "The whole path of what docker save wrote. Leave it empty to upload it."),
 }
-ROOM = 100_000  # bytes of the form around a file
 
 
 class AssetForm(StrictForm):
@@ -86,7 +86,9 @@ def new_asset(request: HttpRequest) -> HttpResponse:
     if kind is None:
         raise Http404
     form = AssetForm(request.POST or None, request.user, kind)
-    return _answered(request, form, None, kind, lambda: inventory.create_asset(kind=kind, **form.given()))
+    return _answered(
+        request, form, None, kind, lambda: inventory.create_asset(kind=kind, **form.given(), by=request.user)
+    )
 
 
 @guarded("assets:update")
@@ -97,10 +99,8 @@ def change_asset(request: HttpRequest, uid: UUID) -> HttpResponse:
     form = AssetForm(request.POST or None, request.user, kind, row)
 
     def change() -> Asset:
-        given = form.given()
-        if given["unit"] != row.unit:
-            check(request.user, "assets:create", Asset(unit=given["unit"]))
-        return inventory.change_asset(Asset.objects.get(pk=row.pk), **given)  # a refused change leaves `row` as it was
+        fresh = Asset.objects.get(pk=row.pk)  # a refused change leaves `row` as it was
+        return inventory.change_asset(fresh, **form.given(), by=request.user)
 
     return _answered(request, form, row, kind, change)
 
@@ -144,10 +144,7 @@ class UploadForm(StrictForm):
 @require_http_methods(["GET", "POST"])
 def upload_file(request: HttpRequest, uid: UUID) -> HttpResponse:
     row = _found(request, uid)
-    if (
-        request.method == "POST"
-        and int(request.META.get("CONTENT_LENGTH") or 0) > settings.UPLOAD_MAX * 1_000_000 + ROOM
-    ):
+    if request.method == "POST" and is_longer(request.META, settings.UPLOAD_MAX * 1_000_000):
         too_large = f"The file has more than {settings.UPLOAD_MAX} MB (OPSSIGHT_UPLOAD_MAX)."
         return _upload_page(request, row, UploadForm(None, None), status=413, too_large=too_large)
     return _upload(request, row)

@@ -21,18 +21,18 @@ from opssight.kernel.access import decide
 from opssight.kernel.guards import guarded
 from scanning.counts.services import with_standing
 from scanning.imports.models import Import
-from scanning.models import FRESH_FOR, Asset, AssetQuerySet, Finding, RetiredTool, Scan, ScanState, Severity
+from scanning.models import Asset, AssetQuerySet, Finding, RetiredTool, Scan, Severity, stands_as
 from scanning.scanners import base, toolbox
 from scanning.schedules.models import Schedule
 
 SEVERITIES = sorted(Severity, reverse=True)
 SHOWN = 8
-DONE = (ScanState.COMPLETED, ScanState.COMPLETED_WITH_ERRORS)
 STANDINGS = [
     ("never", "never run"),
     ("failed", "a tool failed"),
     ("not_installed", "a tool is not installed"),
-    ("errors", "finished with errors"),
+    ("partly", "finished with errors"),
+    ("scope_unknown", "not known what was read"),
     ("stale", "stale"),
     ("clean", "clean"),
 ]
@@ -100,19 +100,14 @@ def _narrowed(rows: AssetQuerySet, asked: Asked, user: Any) -> AssetQuerySet:
 def _standing_is(chosen: list[str], user: Any, *, at: datetime) -> Q:
     """Assets of which the newest run of a tool is one of those; clean is one of which every tool's is."""
     newest = Scan.objects.permitted(user, "scans:read").newest_ended(at=at).filter(asset=OuterRef("pk"))
-    fresh = Q(finished_at__gte=at - FRESH_FOR)
-    clean = fresh & Q(state=ScanState.COMPLETED, new=0, same=0, reopened=0)
-    wanted = {
-        "never": ~Exists(newest),
-        "failed": Exists(newest.filter(state__in=[ScanState.FAILED, ScanState.TIMED_OUT])),
-        "not_installed": Exists(newest.filter(state=ScanState.NOT_INSTALLED)),
-        "errors": Exists(newest.filter(state=ScanState.COMPLETED_WITH_ERRORS)),
-        "stale": Exists(newest.filter(~fresh, state__in=DONE)),
-        "clean": Exists(newest) & ~Exists(newest.exclude(clean)),
-    }
     found = Q()
     for one in chosen:
-        found |= Q(wanted[one])
+        if one == "never":
+            found |= Q(~Exists(newest))
+        elif one == "clean":
+            found |= Q(Exists(newest)) & Q(~Exists(newest.exclude(stands_as(one, at=at))))
+        else:
+            found |= Q(Exists(newest.filter(stands_as(one, at=at))))
     return found
 
 

@@ -20,6 +20,7 @@ from opssight.console.lists import links, page_of
 from opssight.kernel.access import decide
 from opssight.kernel.errors import Refusal
 from opssight.kernel.guards import guarded
+from opssight.kernel.rest.parsers import is_longer
 from opssight.kernel.validation import StrictForm
 from scanning import reports
 from scanning.imports import services
@@ -28,7 +29,6 @@ from scanning.models import Asset, Finding
 from scanning.reports.base import MAX_BYTES
 
 LIMIT = MAX_BYTES // 1_000_000  # megabytes of a file as it is sent
-ROOM = 100_000  # bytes of the form around the file
 TOO_LARGE = f"The file is larger than {LIMIT} MB. Gzip it, split it, or scan in parts."
 STATES = [("taken", "taken in"), ("undone", "undone")]
 
@@ -87,7 +87,7 @@ class ImportForm(StrictForm):
 @guarded("imports:create")
 @require_http_methods(["GET", "POST"])
 def new_import(request: HttpRequest) -> HttpResponse:
-    if request.method == "POST" and int(request.META.get("CONTENT_LENGTH") or 0) > MAX_BYTES + ROOM:
+    if request.method == "POST" and is_longer(request.META, MAX_BYTES):
         form = ImportForm(None, None, request.user)
         return _asked_again(request, form, status=413, too_large=TOO_LARGE)
     return _upload(request)

@@ -101,8 +101,8 @@ def test_another_beat_that_read_the_same_row_takes_nothing(daily, monkeypatch):
     from scanning.schedules import services
 
     stale, now = Schedule.objects.get(), timezone.now()
-    assert services._run(Schedule.objects.get(), now) == 1
-    assert services._run(stale, now) == 0
+    assert services._run(Schedule.objects.get(), now, ["bandit"]) == 1
+    assert services._run(stale, now, ["bandit"]) == 0
     assert Scan.objects.count() == 1
 
 

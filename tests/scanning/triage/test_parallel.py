@@ -1,5 +1,7 @@
 """Many people on the same findings in the same moment."""
 
+import io
+import json
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from audit.models import AuditEntry
 from rbac import role_book
 from rbac.models import Role
 from rbac.roles import BUILTIN
+from scanning.imports.services import import_report
 from scanning.inventory import asset_at
 from scanning.models import Finding
 from scanning.triage.models import BulkAction, Decision, Tag
@@ -59,6 +62,28 @@ def test_two_undos_give_back_once(clients, asset):
     undo = sent(clients[0], "post", f"/api/v1/bulk-actions/{done['uid']}/undo")
     assert sorted(statuses(at_once(undo, undo))) == [200, 409]
     assert not Tag.objects.exists()
+
+
+def test_an_import_and_a_bulk_action_take_turns_and_a_decision_waits_for_neither_for_good(clients, asset):
+    """The report names them in another order than their keys, and leaves out half."""
+    places = [
+        {"rule": "R", "title": "t", "severity": "high", "path": f"{n % 7}.py", "line": n, "id": str(n)}
+        for n in range(HOW_MANY)
+    ]
+    report = json.dumps({"tool": "own", "findings": places}).encode()
+    import_report(asset, io.BytesIO(report))
+    half = json.dumps({"tool": "own", "findings": places[::-2]}).encode()
+    words = asked(kind="tag", tag="x") | {"count": 2 * HOW_MANY}
+    decide = {"finding": str(Finding.objects.latest("pk").uid), "status": "triaged", "reason": WHY}
+    answers = at_once(
+        lambda: import_report(asset, io.BytesIO(half)),
+        sent(clients[0], "post", "/api/v1/bulk-actions", words),
+        sent(clients[1], "post", "/api/v1/decisions", decide),
+    )
+    assert not [answer for answer in answers if isinstance(answer, Exception)], answers
+    assert answers[1].status_code in (201, 409)
+    assert answers[2].status_code in (201, 409), answers[2].content
+    assert Finding.objects.filter(scanner="own", status="fixed").count() >= HOW_MANY // 2 - 1
 
 
 def test_a_scan_and_a_bulk_action_take_turns(clients, asset):
